@@ -1,0 +1,1 @@
+"""asv suites: `asv run --quick -E existing:same --set-commit-hash $(git rev-parse HEAD)`."""
