@@ -1,0 +1,78 @@
+"""Data sets: shipped (digits), generated (moons, circles, spirals, xor, blobs), MNIST, and the user's own files.
+
+data = fastnn.datasets.load("digits")
+data = fastnn.datasets.load("spirals", classes=5, noise=0.1)
+data = fastnn.datasets.load("iris.csv", label="species", standardize=True)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastnn.datasets.csv_file import load_csv
+from fastnn.datasets.dataset import Dataset
+from fastnn.datasets.idx import load_idx_folder
+from fastnn.datasets.npy_file import load_npy
+from fastnn.datasets.registry import DATASETS, Entry, options_of
+from fastnn.errors import DataError, shown, unknown
+
+__all__ = ["DATASETS", "Dataset", "Entry", "load"]
+
+_READERS: dict[str, Callable[..., Dataset]] = {".csv": load_csv, ".npy": load_npy}
+
+
+def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
+    """Load a data set: a built-in one by name, or a file or folder of your own.
+
+    name_or_path: a name in DATASETS, or the path of a .csv file, an .npy file or a folder of four IDX files. A name
+        comes first: write "./digits" for a folder that is called digits.
+    options: what the loader takes. digits: test_share, seed. Generated: samples, noise, seed, test_share, and classes
+        (spirals, blobs), turns (spirals). CSV: label, header, delimiter, task, standardize, test_share, seed. NPY: the
+        same without header and delimiter. MNIST and IDX folders: none, they come split.
+
+    Raises DataError for a file that is missing, damaged or cut short, ValueError or TypeError for a name or an option
+    that does not fit; each names the argument or the file, the value and what was expected.
+    """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise TypeError(
+            f"name_or_path: expected a name or a path, got {shown(name_or_path)} of type {type(name_or_path).__name__}"
+        )
+    if isinstance(name_or_path, str) and name_or_path in DATASETS:
+        loader = DATASETS[name_or_path].loader
+        _check_options(name_or_path, loader, options)
+        return loader(**options)
+
+    given = os.fspath(name_or_path)
+    path = Path(os.path.expanduser(given))
+    reader = _READERS.get(path.suffix.lower())
+    plain = (
+        isinstance(name_or_path, str) and not path.suffix and given == path.name
+    )  # a name, and no path that is there
+    if given and path.is_dir():
+        reader = _load_folder
+    elif not given or (plain and not path.exists()):
+        raise unknown("name_or_path", name_or_path, DATASETS)
+    elif not path.is_file():
+        raise DataError(f"{path}: no such file or folder; expected a .csv file, an .npy file or a folder of IDX files")
+    elif reader is None:
+        raise DataError(
+            f"{path}: a file of unknown kind; expected a name that ends in .csv or .npy, or a folder of IDX files"
+        )
+    _check_options(path.name, reader, options)
+    return reader(path, **options)
+
+
+def _load_folder(path: Path) -> Dataset:
+    return load_idx_folder(path)
+
+
+def _check_options(name: str, loader: Callable[..., Dataset], options: dict[str, Any]) -> None:
+    known = options_of(loader)
+    for option in options:
+        if option not in known:
+            if not known:
+                raise ValueError(f"{name}: unknown option {option!r}; expected none")
+            raise unknown(f"options of {name}", option, known)
