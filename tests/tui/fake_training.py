@@ -1,0 +1,211 @@
+"""A trainer that trains nothing: the same numbers on every machine, as fast as a test wants to go.
+
+It has the interface of `fastnn.Trainer`, so that the screens can be tested without kernels and without a clock.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from tui.config import Choices, RunConfig
+from tui.session import Run
+
+CHOICES = Choices(
+    data=("digits", "moons", "spirals"),
+    activations=("identity", "relu", "sigmoid", "tanh"),
+    initializers=("he", "normal", "xavier"),
+    optimizers={"adam": 1e-3, "sgd": 0.1},
+)
+FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3)}
+
+
+@dataclass(frozen=True)
+class Histogram:
+    counts: np.ndarray
+    edges: np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerSnapshot:
+    name: str
+    activations: Histogram
+    mean: float
+    std: float
+    zeros: float
+    saturated: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    step: int
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    samples_per_second: float
+    seconds: float
+    state: str
+    message: str
+    layers: tuple[LayerSnapshot, ...]
+    epoch_ended: bool
+
+
+class FakeTrainer:
+    """`chunk` updates a snapshot, `per_epoch` updates an epoch; stays at `hold_at` updates while running."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        sizes: tuple[int, ...],
+        *,
+        chunk: int = 10,
+        per_epoch: int = 40,
+        hold_at: int | None = None,
+        pace: float = 0.0,
+    ) -> None:
+        self.config, self.sizes = config, sizes
+        self.chunk, self.per_epoch, self.hold_at, self.pace = chunk, per_epoch, hold_at, pace
+        self.learning_rate = config.learning_rate
+        self.done = 0
+        self.state = "stopped"
+        self.wish = ""
+        self.threads: set[str] = set()
+
+    def pause(self) -> None:
+        self.wish = "pause"
+
+    def resume(self) -> None:
+        self.state, self.wish = "running", ""
+
+    def step(self) -> None:
+        self.state, self.wish = "running", "step"
+
+    def finish_epoch(self) -> None:
+        self.state, self.wish = "running", "epoch"
+
+    def set_learning_rate(self, rate: float) -> None:
+        self.learning_rate = rate
+
+    def stop(self) -> None:
+        self.state, self.wish = "running", "stop"
+
+    def run(self, epochs: int, *, paused: bool = False):
+        first = self.done // self.per_epoch
+        target = first + epochs
+        self.state, self.wish = ("paused", "") if paused else ("running", "")
+        if paused:
+            yield self.snapshot(target)
+        while True:
+            self.threads.add(threading.current_thread().name)
+            if self.pace:
+                time.sleep(self.pace)
+            if self.wish in ("pause", "stop"):
+                self.state = "paused" if self.wish == "pause" else "stopped"
+                self.wish = ""
+                yield self.snapshot(target)
+                if self.state == "stopped":
+                    return
+                continue
+            todo = min(self.chunk, self.per_epoch - self.done % self.per_epoch)
+            if self.wish == "step":
+                todo, self.state, self.wish = 1, "paused", ""
+            elif self.hold_at is not None:
+                todo = min(todo, max(0, self.hold_at - self.done))
+                if todo == 0:
+                    time.sleep(0.002)
+            self.done += todo
+            ended = todo > 0 and self.done % self.per_epoch == 0
+            if ended and self.wish == "epoch":
+                self.state, self.wish = "paused", ""
+            if self.learning_rate >= 1e3:
+                self.state = "diverged"
+            elif ended and self.done >= target * self.per_epoch:
+                self.state = "finished"
+            yield self.snapshot(target, ended)
+            if self.state in ("finished", "diverged"):
+                return
+
+    def snapshot(self, target: int, ended: bool = False) -> Snapshot:
+        epoch = min(target, self.done // self.per_epoch + (0 if ended else 1))
+        curve = 2.3 * math.exp(-self.done / 120)
+        evaluated = self.done // self.per_epoch > 0
+        behind = 2.3 * math.exp(-(self.done // self.per_epoch * self.per_epoch) / 130) + 0.06
+        message = (
+            f"training diverged to NaN or Inf at epoch {epoch}, step {self.done}" if self.state == "diverged" else ""
+        )
+        return Snapshot(
+            step=self.done,
+            epoch=max(1, epoch),
+            epochs=target,
+            loss=math.nan
+            if self.done == 0
+            else curve + 0.04 + 0.03 * math.sin(self.done / 7) * math.exp(-self.done / 300),
+            accuracy=None if self.done == 0 else 1 - 0.9 * math.exp(-self.done / 150),
+            val_loss=behind if evaluated else None,
+            val_accuracy=1 - 0.92 * math.exp(-self.done / 150) if evaluated else None,
+            learning_rate=self.learning_rate,
+            samples_per_second=0.0 if self.done == 0 else 41_200.0,
+            seconds=self.done * 0.05,
+            state=self.state,
+            message=message,
+            layers=self.layers(),
+            epoch_ended=ended,
+        )
+
+    def layers(self) -> tuple[LayerSnapshot, ...]:
+        out = []
+        for number, width in enumerate(self.sizes[1:], 1):
+            last = number == len(self.sizes) - 1
+            name = "identity" if last else self.config.activation
+            edges = (
+                np.linspace(0.0, 3.0 + number, 31) if name == "relu" else np.linspace(-2.0 - number, 3.0 + number, 31)
+            )
+            middle = (edges[1:] + edges[:-1]) / 2
+            shift = 0.5 * math.log1p(self.done / 50)
+            counts = np.array(
+                [round(900 * math.exp(-(((m - shift) / (0.8 + 0.3 * number)) ** 2))) for m in middle], np.int64
+            )
+            zeros = 0.0
+            if name == "relu":
+                counts[0] += 4000
+                zeros = float(4000 / counts.sum())
+            mean = float((counts * middle).sum() / counts.sum())
+            std = float(math.sqrt((counts * (middle - mean) ** 2).sum() / counts.sum()))
+            out.append(LayerSnapshot(f"{number} dense {name} {width}", Histogram(counts, edges), mean, std, zeros, 0.0))
+        return tuple(out)
+
+
+class FakeBackend:
+    """Makes fake trainers; `refuse` is an error that `build` raises for a data set named "broken"."""
+
+    def __init__(self, **options) -> None:
+        self.options = options
+        self.trainers: list[FakeTrainer] = []
+        self.notice = None
+        self.gate: threading.Event | None = None
+
+    def load(self, on_compile) -> Choices:
+        self.notice = on_compile
+        if self.gate is not None:
+            on_compile("compiling kernels for this machine, once")
+            self.gate.wait(60)
+            on_compile(None)
+        return CHOICES
+
+    def build(self, config: RunConfig) -> Run:
+        if config.data not in FEATURES:
+            raise ValueError(f"data: unknown name {config.data!r}; known: {', '.join(CHOICES.data)}")
+        if config.batch_size > 1437:
+            raise ValueError(f"batch_size: {config.batch_size} is larger than the 1437 training samples")
+        inputs, outputs = FEATURES[config.data]
+        sizes = (inputs, *config.layers, outputs)
+        self.trainers.append(FakeTrainer(config, sizes, **self.options))
+        return Run(self.trainers[-1], sizes)

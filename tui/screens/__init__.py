@@ -1,0 +1,1 @@
+"""Screens: the Train screen and the dialogs over it."""

@@ -1,0 +1,74 @@
+"""Small dialogs over the Train screen: a question, and a learning rate to type."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Static
+
+from tui import numbers
+from tui.config import FieldError, read_rate
+
+
+class Confirm(ModalScreen[bool]):
+    """Asks a question; `again` is the key that asked, and pressing it twice means yes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "answer(True)", "Yes"), ("n,escape", "answer(False)", "No")]
+
+    def __init__(self, question: str, yes: str, no: str, again: str) -> None:
+        super().__init__()
+        self._question, self._yes, self._no = question, yes, no
+        self._bindings.bind(again, "answer(True)")
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons."""
+        with Vertical(classes="dialog"):
+            yield Label(self._question, markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(f"y {self._yes}", id="yes", variant="primary", compact=True)
+                yield Button(f"n {self._no}", id="no", compact=True)
+
+    def action_answer(self, yes: bool) -> None:
+        """Close with the answer."""
+        self.dismiss(yes)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+
+class RateInput(ModalScreen["float | None"]):
+    """Asks for a learning rate; closes with it, or with None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self._rate = rate
+
+    def compose(self) -> ComposeResult:
+        """One field and room for what is wrong with it."""
+        with Vertical(classes="dialog"):
+            yield Label("Learning rate")
+            yield Input(numbers.rate(self._rate), id="rate", compact=True, select_on_focus=True)
+            yield Static("enter takes it, esc leaves it", id="rate-note", markup=False)
+
+    def action_cancel(self) -> None:
+        """Leave the rate as it is."""
+        self.dismiss(None)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        try:
+            rate = read_rate(event.value)
+        except FieldError as error:
+            note = self.query_one("#rate-note", Static)
+            note.update(str(error))
+            note.add_class("-wrong")
+        else:
+            self.dismiss(rate)

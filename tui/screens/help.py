@@ -1,0 +1,53 @@
+"""The help screen: every action of the table, and how to read the screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.actions import ACTIONS
+
+READING = (
+    "A network learns by small steps against the gradient of its loss. The plot shows the loss on the samples it "
+    "trains on (solid) and, once an epoch, on samples it never trains on (dashed): when the second rises while the "
+    "first falls, the network memorizes. Each histogram shows what one layer puts out on the last batch, in 30 bins: "
+    "\u03bc is the mean, \u03c3 the standard deviation; zeros are silent relu units, saturated units sit at the flat "
+    "ends of a sigmoid or tanh and pass no gradient. One bin that towers over the others is cut and drawn in another "
+    "color."
+)
+
+
+class Help(ModalScreen[None]):
+    """All keys by group."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark,enter,space", "dismiss(None)", "Close")]
+
+    def compose(self) -> ComposeResult:
+        """The table, then how to read the screen."""
+        with Vertical(classes="dialog", id="help"), VerticalScroll():
+            yield Static(self._table())
+            yield Static(READING, id="reading", markup=False)
+
+    def on_mount(self) -> None:
+        """Title, and how to leave."""
+        box = self.query_one("#help")
+        box.border_title = "Help"
+        box.border_subtitle = "\u2191\u2193 scroll   esc close"
+        self.query_one(VerticalScroll).focus()
+
+    def _table(self) -> Content:
+        lines: list[Content] = []
+        group = ""
+        for action in ACTIONS:
+            if action.group != group:
+                lines += [Content("")] if group else []
+                group = action.group
+                lines.append(Content.styled(group, "bold $brand"))
+            lines.append(Content.assemble((f"{action.shown:>7}", "bold $key"), "  ", action.help))
+        return Content("\n").join(lines)

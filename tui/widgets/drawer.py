@@ -1,0 +1,187 @@
+"""The configuration drawer: what to train on, which network, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Button, Input, Label, Select, Static
+
+from tui import numbers
+from tui.config import Choices, FieldError, RunConfig, read_config
+
+OTHER = "file or folder\u2026"
+LABELS = {
+    "data": "data",
+    "path": "",
+    "layers": "layers",
+    "activation": "activation",
+    "init": "initializer",
+    "optimizer": "optimizer",
+    "learning_rate": "learning rate",
+    "batch_size": "batch size",
+    "epochs": "epochs",
+    "seed": "seed",
+}
+# What fastnn calls an argument that a field is for, where it is another word.
+ARGUMENTS = {"name_or_path": "data", "lr": "learning_rate", "rate": "learning_rate"}
+SELECTS = ("data", "activation", "init", "optimizer")
+
+
+class Drawer(Vertical):
+    """A form for a `RunConfig`. It posts `Applied` for one that can be read, and shows what is wrong otherwise."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "close", "Close")]
+
+    class Applied(Message):
+        """A configuration to try."""
+
+        def __init__(self, config: RunConfig) -> None:
+            super().__init__()
+            self.config = config
+
+    class Closed(Message):
+        """The drawer is to be closed and nothing changed."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._choices = Choices()
+        self._optimizer = ""
+        self._filled = RunConfig()
+
+    def compose(self) -> ComposeResult:
+        """One row a field, then the message and the buttons."""
+        with VerticalScroll(can_focus=False, id="fields"):
+            for name, label in LABELS.items():
+                with Horizontal(classes="field", id=f"row-{name}"):
+                    yield Label(label)
+                    if name in SELECTS:
+                        yield Select((), id=f"field-{name}", compact=True, allow_blank=True, prompt="")
+                    else:
+                        yield Input(id=f"field-{name}", compact=True, select_on_focus=True)
+        yield Static(id="wrong", markup=False)
+        with Horizontal(id="buttons"):
+            yield Button("Apply \u23ce", id="apply", variant="primary", compact=True)
+            yield Button("Close esc", id="close", compact=True)
+
+    def on_mount(self) -> None:
+        """Say what the fields expect."""
+        self.border_title = "Configuration"
+        self.query_one("#field-layers", Input).placeholder = "none"
+        self.query_one("#field-path", Input).placeholder = "path to CSV, NPY or IDX"
+
+    # Filling
+
+    def fill(self, choices: Choices, config: RunConfig) -> None:
+        """Show this configuration, with these names to choose from."""
+        self._choices, self._filled, self._optimizer = choices, config, config.optimizer
+        own = config.data not in choices.data
+        self._select("data", [*choices.data, OTHER], OTHER if own else config.data)
+        self._select("activation", choices.activations, config.activation)
+        self._select("init", choices.initializers, config.init)
+        self._select("optimizer", choices.optimizers, config.optimizer)
+        texts = {
+            "path": config.data if own else "",
+            "layers": " ".join(str(width) for width in config.layers),
+            "learning_rate": numbers.exponent(f"{config.learning_rate:.6g}"),
+            "batch_size": str(config.batch_size),
+            "epochs": str(config.epochs),
+            "seed": str(config.seed),
+        }
+        for name, text in texts.items():
+            self.query_one(f"#field-{name}", Input).value = text
+        self.query_one("#row-path").display = own
+        self.complain("")
+
+    def _select(self, name: str, options: Iterable[str], value: str) -> None:
+        names = list(options)
+        select = self.query_one(f"#field-{name}", Select)
+        with self.prevent(Select.Changed):
+            select.set_options((option, option) for option in names)
+            if value in names:
+                select.value = value
+
+    def complain(self, message: str, field: str = "") -> None:
+        """Show what is wrong, and put the cursor in the field that it is about."""
+        wrong = self.query_one("#wrong", Static)
+        wrong.update(message)
+        wrong.display = bool(message)
+        if message and not field:
+            field = message.partition(":")[0].strip().replace(" ", "_")
+            field = ARGUMENTS.get(field, field)
+        if field == "data" and self._text("data") == OTHER:
+            field = "path"
+        if message and field in LABELS:
+            self.query_one(f"#field-{field}").focus()
+
+    def focus_first(self) -> None:
+        """Put the cursor in the first field."""
+        self.query_one("#field-data").focus()
+
+    # Reading
+
+    def _text(self, name: str) -> str:
+        if name in SELECTS:
+            value = self.query_one(f"#field-{name}", Select).value
+            return value if isinstance(value, str) else ""
+        return self.query_one(f"#field-{name}", Input).value
+
+    def texts(self) -> dict[str, str]:
+        """What the fields hold, by the names of `RunConfig`."""
+        texts = {name: self._text(name) for name in LABELS}
+        path = texts.pop("path")
+        if texts["data"] == OTHER:
+            texts["data"] = path
+        return texts
+
+    def action_apply(self) -> None:
+        """Read the fields; post what they say, or show what is wrong."""
+        try:
+            config = read_config(self.texts())
+        except FieldError as error:
+            self.complain(str(error), error.name)
+            return
+        self.complain("")
+        self.post_message(self.Applied(config))
+
+    def action_close(self) -> None:
+        """Close without a change."""
+        self.post_message(self.Closed())
+
+    @on(Button.Pressed, "#apply")
+    @on(Input.Submitted)
+    def _apply(self, event: Message) -> None:
+        event.stop()
+        self.action_apply()
+
+    @on(Button.Pressed, "#close")
+    def _close(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.action_close()
+
+    @on(Select.Changed, "#field-data")
+    def _data_changed(self, event: Select.Changed) -> None:
+        event.stop()
+        self.query_one("#row-path").display = event.value == OTHER
+        if event.value == OTHER:
+            self.query_one("#field-path").focus()
+
+    @on(Select.Changed, "#field-optimizer")
+    def _optimizer_changed(self, event: Select.Changed) -> None:
+        """An untouched default rate follows the optimizer."""
+        event.stop()
+        rates, new = self._choices.optimizers, str(event.value)
+        field = self.query_one("#field-learning_rate", Input)
+        if new in rates and new != self._optimizer:
+            try:
+                untouched = float(field.value) == rates.get(self._optimizer)
+            except ValueError:
+                untouched = False
+            if untouched:
+                field.value = numbers.exponent(f"{rates[new]:.6g}")
+            self._optimizer = new

@@ -1,0 +1,112 @@
+"""Activation histograms, one for each layer, in a row that scrolls when not all fit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from textual.containers import HorizontalScroll
+from textual.content import Content
+
+from tui.numbers import short
+from tui.widgets.charts import histogram_chart
+from tui.widgets.plot import Plot
+
+# Shares of a layer's outputs from which a caption turns yellow, then red. A relu layer is half zeros at the
+# start, whatever its size, and stays useful far beyond; a saturated sigmoid or tanh passes no gradient.
+ZEROS = (0.8, 0.95)
+SATURATED = (0.3, 0.6)
+FLAT = 1e-3
+
+
+def health(share: float, limits: tuple[float, float]) -> str:
+    """The color of a share: good, fair from the first limit on, poor from the second."""
+    return "$health-poor" if share >= limits[1] else "$health-fair" if share >= limits[0] else "$health-good"
+
+
+def caption(layer: Any, width: int) -> Content:
+    """Mean, standard deviation and the saturated or zero share of a layer, colored by health."""
+    roomy = width >= 32
+    spread = "$health-poor" if not layer.std > FLAT else "$health-good"
+    share, words, color = 0.0, ("", ""), ""
+    if layer.saturated > 0:
+        share, words, color = layer.saturated, ("sat", "saturated"), health(layer.saturated, SATURATED)
+    elif layer.zeros > 0:
+        share, words, color = layer.zeros, ("=0", "zeros"), health(layer.zeros, ZEROS)
+    gap = "   " if roomy else " "
+    parts: list[str | tuple[str, str]] = [
+        ("\u03bc ", "$text-muted"),
+        _figure(layer.mean, roomy),
+        (gap + "\u03c3 ", "$text-muted"),
+        (_figure(layer.std, roomy), spread),
+    ]
+    if share > 0:
+        parts += [(f"{gap}{words[roomy]} ", "$text-muted"), (f"{share * 100:.0f}%", color)]
+    return Content.assemble(*parts)
+
+
+def _figure(value: float, roomy: bool) -> str:
+    """Two digits (a third one only flickers), without the zero before the point where room is short."""
+    text = short(float(f"{value:.2g}")) if math.isfinite(value) else short(value)
+    return text if roomy else text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+class HistogramPlot(Plot):
+    """The distribution of one layer's outputs on the last batch."""
+
+    snapshot: Any = None
+    marker = "hd"
+
+    def show(self, layer: Any) -> None:
+        """Draw this layer's snapshot."""
+        self.snapshot = layer
+        number, _, rest = layer.name.partition(" ")
+        self.border_title = Content.assemble((number, "bold"), " ", (rest, "$text-muted"))
+        self._recaption()
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """A caption is written for its width."""
+        self._recaption()
+
+    def _recaption(self) -> None:
+        if self.snapshot is not None:
+            self.border_subtitle = caption(self.snapshot, self.size.width)
+
+    def draw(self, width: int, height: int) -> str:
+        """Bars over three ticks."""
+        if self.snapshot is None:
+            return ""
+        values = self.snapshot.activations
+        return histogram_chart(
+            width,
+            height,
+            values.counts,
+            values.edges,
+            color=self.color("plot-bars"),
+            tall_color=self.color("plot-tall"),
+            marker=self.marker,
+        )
+
+
+class LayerRow(HorizontalScroll, can_focus=False):
+    """One histogram for each layer, side by side."""
+
+    async def set_count(self, count: int) -> None:
+        """Have exactly `count` histograms."""
+        plots = list(self.query(HistogramPlot))
+        for plot in plots[count:]:
+            await plot.remove()
+        if len(plots) < count:
+            await self.mount_all(HistogramPlot() for _ in range(count - len(plots)))
+
+    @property
+    def plots(self) -> list[HistogramPlot]:
+        """The histograms from the first layer to the last."""
+        return list(self.query(HistogramPlot))
+
+    def shift(self, direction: int) -> None:
+        """Scroll by one histogram."""
+        plots = self.plots
+        if plots:
+            self.scroll_relative(x=direction * plots[0].outer_size.width, animate=False)
