@@ -1,0 +1,1 @@
+"""How networks are computed on the CPU. Nothing outside this package knows about addresses, tiles or workers."""

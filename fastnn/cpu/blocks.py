@@ -1,0 +1,132 @@
+"""Block functions: the registries' formulas as loops over memory, called by address from the phases.
+
+Each is compiled on its own when it is first needed and kept on disk, so a network compiles only what it uses and the
+engine is compiled once. Arguments are addresses (of numbers of type F) and counts, as stated at each.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+from fastnn.activations import ACTIVATIONS
+from fastnn.compiler import block
+from fastnn.losses import LOSSES
+from fastnn.optimizers import OPTIMIZERS, WIDTH
+from fastnn.random import DROPOUT, philox
+
+
+def number(F: type) -> Any:
+    """Numba's type for F."""
+    return types.float32 if F is np.float32 else types.float64
+
+
+@lru_cache
+def activation(name: str, F: type) -> tuple[int, int]:
+    """Addresses of forward(y, n, slope): y <- f(y), and backward(y, d, n, slope): d <- d f'(y). Both 0 for identity."""
+    if name == "identity":
+        return 0, 0
+    value, derivative = ACTIVATIONS[name].make(F)
+    pointer = types.CPointer(number(F))
+
+    def forward(y, n, slope):
+        ys = carray(y, (n,))
+        for i in range(n):
+            ys[i] = value(ys[i], slope)
+
+    def backward(y, d, n, slope):
+        ys, ds = carray(y, (n,)), carray(d, (n,))
+        for i in range(n):
+            ds[i] *= derivative(ys[i], slope)
+
+    label = f"{name}.{np.dtype(F).name}"
+    there = block(f"activations.{label}.forward", types.void(pointer, types.intp, number(F)), forward)
+    back = block(f"activations.{label}.backward", types.void(pointer, pointer, types.intp, number(F)), backward)
+    return there, back
+
+
+@lru_cache
+def loss(name: str, F: type) -> int:
+    """Address of the loss over rows: (z, delta, stride, target, samples, index, losses, hits, rows, width,
+    scale).
+
+    z and delta have `stride` numbers a row; row r's target is that of sample index[r] of all `samples`: a class
+    (int64), or `width` numbers. Writes delta, and each row's loss and hit.
+    """
+    entry = LOSSES[name]
+    row = entry.make(F)
+    numbers, integers = types.CPointer(number(F)), types.CPointer(types.int64)
+    width_of_target = 0 if entry.labels else 1
+
+    def over_rows(z, delta, stride, target, samples, index, losses, hits, rows, width, scale):
+        per_sample = 1 if width_of_target == 0 else width
+        size = rows * stride
+        zs, ds = carray(z, (size,)), carray(delta, (size,))
+        indices, ls, hs = carray(index, (rows,)), carray(losses, (rows,)), carray(hits, (rows,))
+        ts = carray(target, (samples * per_sample,))
+        for r in range(rows):
+            ls[r], hs[r] = row(zs, ds, r * stride, width, ts, indices[r] * per_sample, scale)
+
+    targets = integers if entry.labels else numbers
+    signature = types.void(
+        numbers, numbers, types.intp, targets, types.intp, integers, numbers, numbers, types.intp, types.intp, number(F)
+    )
+    return block(f"losses.{name}.{np.dtype(F).name}", signature, over_rows)
+
+
+@lru_cache
+def dropout(F: type) -> int:
+    """Address of inverted dropout (Srivastava et al. 2014): (x, y, rows, stride, first, step, layer, seed, rate).
+
+    y = x / (1 - rate) where a unit is kept, else 0; x may be y. The draws belong to (seed, step, layer, row, column),
+    rows counted from `first`, so the backward pass draws the same again.
+    """
+    pointer, zero, one = types.CPointer(number(F)), F(0), F(1)
+
+    def drop(x, y, rows, stride, first, step, layer, seed, rate):
+        size = rows * stride
+        xs, ys = carray(x, (size,)), carray(y, (size,))
+        scale = one / (one - rate)
+        edge = np.uint64(np.float64(rate) * 4294967296.0)
+        for r in range(rows):
+            for c in range(0, stride, 4):
+                draws = philox(seed, seed >> 32, c, first + r, step, DROPOUT | (layer << 8))
+                for i in range(min(4, stride - c)):
+                    at = r * stride + c + i
+                    ys[at] = xs[at] * scale if draws[i] >= edge else zero
+
+    signature = types.void(pointer, pointer, *([types.intp] * 6), number(F))
+    return block(f"dropout.{np.dtype(F).name}", signature, drop)
+
+
+@lru_cache
+def update(name: str, slots: int, F: type) -> int:
+    """Address of the update of n parameters: (w, g, m, v, n, coefficients); 0 where there is nothing to remember."""
+    if slots == 0:
+        return 0
+    rule = OPTIMIZERS[name].rule(F)
+    pointer = types.CPointer(number(F))
+    zero = F(0)
+
+    if slots == 1:
+
+        def over_parameters(w, g, m, v, n, coefficients):
+            ws, gs, ms = carray(w, (n,)), carray(g, (n,)), carray(m, (n,))
+            c = carray(coefficients, (WIDTH,))
+            k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])  # in registers: memory might alias the parameters
+            for i in range(n):
+                ws[i], ms[i], _ = rule(ws[i], gs[i], ms[i], zero, k)
+    else:
+
+        def over_parameters(w, g, m, v, n, coefficients):
+            ws, gs, ms, vs = carray(w, (n,)), carray(g, (n,)), carray(m, (n,)), carray(v, (n,))
+            c = carray(coefficients, (WIDTH,))
+            k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+            for i in range(n):
+                ws[i], ms[i], vs[i] = rule(ws[i], gs[i], ms[i], vs[i], k)
+
+    signature = types.void(pointer, pointer, pointer, pointer, types.intp, pointer)
+    return block(f"optimizers.{name}.{slots}.{np.dtype(F).name}", signature, over_parameters)

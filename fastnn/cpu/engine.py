@@ -1,0 +1,326 @@
+"""The host's side of the CPU engine: builds the tables that compiled code reads and runs chunks of steps."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn import compiler
+from fastnn.cpu import blocks, train
+from fastnn.cpu.gemm import gemm_address
+from fastnn.cpu.machine import lanes
+from fastnn.cpu.phases import GRAIN, ROWS, TILE, Data, Net, Work
+from fastnn.cpu.primitives import new_barrier
+from fastnn.cpu.team import Team, cores
+from fastnn.optimizers import WIDTH, Optimizer
+
+SPARE = 64  # numbers behind an array that a whole vector may read, and nobody uses
+_EMPTY = Data(0, 0, 0, 0, 0)
+
+
+class Architecture(NamedTuple):
+    """What a network is, apart from its numbers."""
+
+    sizes: tuple[int, ...]
+    activations: tuple[str, ...]  # one a layer
+    slopes: tuple[float, ...]
+    dropout: tuple[float, ...]  # L + 1: of the inputs and of each layer's outputs
+    F: type
+    seed: int
+
+
+def aligned(count: int, F: Any) -> np.ndarray:
+    """`count` zeros that begin on a cache line, with SPARE more behind them."""
+    size = np.dtype(F).itemsize
+    raw = np.zeros((count + SPARE) * size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + count * size].view(F)
+
+
+def offsets(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Where each layer's weight and bias begin in the flat parameters, and their number."""
+    weight, bias, n = [], [], 0
+    for fan_in, fan_out in pairwise(sizes):
+        weight.append(n)
+        n += fan_in * fan_out
+        bias.append(n)
+        n += fan_out
+    return np.array(weight, np.int64), np.array(bias, np.int64), n
+
+
+def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) -> Net:
+    """The network as compiled code sees it; shares `parameters`, which must come from `aligned`."""
+    F, sizes = architecture.F, architecture.sizes
+    with compiler.preparing():
+        pairs = [blocks.activation(name, F) for name in architecture.activations]
+        gemm = gemm_address(F)
+        drop = blocks.dropout(F) if any(architecture.dropout) else 0
+    width = lanes(F)
+    strides = np.array([-(-size // width) * width for size in sizes], np.int64)
+    weight, bias, _ = offsets(sizes)
+    return Net(
+        parameters=parameters,
+        sizes=np.array(sizes, np.int64),
+        strides=strides,
+        weight=weight,
+        bias=bias,
+        forward=np.array([pair[0] for pair in pairs], np.int64),
+        backward=np.array([pair[1] for pair in pairs], np.int64),
+        slope=np.array(architecture.slopes, F),
+        dropout=np.array(architecture.dropout, F),
+        drop=drop,
+        seed=architecture.seed,
+        gemm=gemm,
+        one=np.array([0, 1], F),
+        widest=int(strides.max()),
+        scratch=aligned(2 * workers * ROWS * int(strides.max()), F),
+    )
+
+
+def _tiles(sizes: tuple[int, ...], workers: int) -> tuple[np.ndarray, np.ndarray]:
+    """All tiles, and where each worker's share begins: runs of about equal work."""
+    tiles = [
+        (layer, low, min(low + TILE, fan_in))
+        for layer, fan_in in enumerate(sizes[:-1])
+        for low in range(0, fan_in, TILE)
+    ]
+    work = np.cumsum([(high - low) * sizes[layer + 1] for layer, low, high in tiles])
+    middles = work - np.diff(work, prepend=0) / 2
+    firsts = np.searchsorted(middles, np.arange(workers + 1) * work[-1] / workers)
+    firsts[0], firsts[-1] = 0, len(tiles)
+    return np.array(tiles, np.int64), firsts.astype(np.int64)
+
+
+def flops(sizes: tuple[int, ...], batch: int) -> int:
+    """Floating-point operations of the products of a training step."""
+    pairs = [a * b for a, b in pairwise(sizes)]
+    return batch * (6 * sum(pairs) - 2 * pairs[0])
+
+
+def choose_workers(sizes: tuple[int, ...], batch: int, threads: int | None) -> int:
+    """`threads`, or what pays: a step's work must outweigh its two barriers, and a worker needs a grain of rows."""
+    if threads is not None:
+        return threads
+    if flops(sizes, batch) < 500_000:
+        return 1
+    return max(1, min(cores(), batch // GRAIN))
+
+
+class Result(NamedTuple):
+    """What a chunk of steps gave."""
+
+    losses: np.ndarray  # (steps,) mean loss of each batch
+    hits: np.ndarray  # (steps,)
+    rows: np.ndarray  # (steps,) samples in each batch
+    validation: np.ndarray  # (epochs ended, 2): mean loss, hits
+    diverged: bool  # the step after the last would have made a number non-finite; parameters are as before it
+
+
+def describe_data(inputs: np.ndarray, targets: np.ndarray) -> Data:
+    """Addresses of C-contiguous arrays, which the caller keeps alive."""
+    size = targets.itemsize * (targets.shape[1] if targets.ndim == 2 else 1)
+    return Data(inputs.ctypes.data, inputs.shape[1], targets.ctypes.data, size, inputs.shape[0])
+
+
+class Runner:
+    """Trains one network on one data set: buffers for one batch size, the optimizer's memory, a team of threads.
+
+    `inputs` (n, fan_in) and `targets` ((n,) int64 or (n, fan_out)) have been checked. `first_epoch` moves the
+    shuffling on for a network that was trained before.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: np.ndarray,
+        data: tuple[np.ndarray, np.ndarray],
+        *,
+        loss: str,
+        optimizer: Optimizer | None,
+        batch: int,
+        shuffle: bool = True,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        threads: int | None = None,
+        first_epoch: int = 0,
+        target: np.ndarray | None = None,
+    ) -> None:
+        F, sizes = architecture.F, architecture.sizes
+        self.workers = choose_workers(sizes, batch, threads)
+        self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
+        self._kept = (data, validation)
+        self.parameters = parameters
+        self.samples = data[0].shape[0]
+        self.per_epoch = -(-self.samples // batch)
+        self.first = first_epoch * self.per_epoch
+        self.step = 0  # updates done by this runner
+        with compiler.preparing():
+            self.net = build(architecture, parameters, self.workers)
+            loss_address = blocks.loss(loss, F)
+            update = -1 if optimizer is None else blocks.update(optimizer.name, optimizer.slots, F)
+        slots = 0 if optimizer is None else optimizer.slots
+        self.memory = [aligned(parameters.size if slots > k else 0, F) for k in range(2)]
+        self.work = self._work(loss_address, update, parameters if target is None else target)
+        self.data = describe_data(*data)
+        self.validation = _EMPTY if validation is None else describe_data(*validation)
+        self.order = np.arange(self.samples, dtype=np.int64)
+        self.counting = np.arange(ROWS, dtype=np.int64)
+        self.val_sums = np.zeros((-(-self.validation.samples // ROWS), 2))
+        self.team = Team(self.workers)
+        self._backup: list[np.ndarray] = []
+
+    def _work(self, loss: int, update: int, target: np.ndarray) -> Work:
+        F, sizes, net = self.architecture.F, self.architecture.sizes, self.net
+        places: dict[str, list[int]] = {"outputs": [], "inputs": [], "deltas": []}
+        end = 0
+        for layer, stride in enumerate(net.strides):
+            for name in places:
+                if name == "inputs" and not net.dropout[layer]:
+                    places[name].append(places["outputs"][layer])
+                    continue
+                places[name].append(end)
+                if name != "deltas" or layer > 0:
+                    end += -(-self.batch * int(stride) // 16) * 16
+        tiles, firsts = _tiles(sizes, self.workers)
+        rows = max(self.batch, self.workers * ROWS)
+        block = max(4096, *sizes[1:])
+        return Work(
+            buffer=aligned(end, F),
+            outputs=np.array(places["outputs"], np.int64),
+            inputs=np.array(places["inputs"], np.int64),
+            deltas=np.array(places["deltas"], np.int64),
+            transposed=aligned(self.parameters.size, F),
+            target=target,
+            m=self.memory[0],
+            v=self.memory[1],
+            gradient=aligned(self.workers * block if update > 0 else 0, F),
+            losses=np.zeros(rows, F),
+            hits=np.zeros(rows, F),
+            tiles=tiles,
+            firsts=firsts,
+            loss=loss,
+            update=update,
+            barrier=new_barrier(),
+        )
+
+    def prepare(self, observe: bool) -> None:
+        """Compile or load all that this runner calls, under one notice, before anything is timed."""
+        with compiler.preparing():
+            self._chunk(0, 0.0)
+            if observe:
+                self.layer_values(0, np.zeros(1, np.int64), np.zeros(6), (0.0, 1.0))
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that this runner has completed."""
+        return self.step // self.per_epoch
+
+    @property
+    def steps_left_in_epoch(self) -> int:
+        return self.per_epoch - self.step % self.per_epoch
+
+    def run(self, steps: int, rate: float) -> Result:
+        """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters."""
+        assert self.optimizer is not None
+        state = [self.parameters, *self.memory]
+        if not self._backup:
+            self._backup = [np.empty_like(a) for a in state]
+        for kept, array in zip(self._backup, state, strict=True):
+            np.copyto(kept, array)
+        result = self._chunk(steps, rate)
+        if np.isfinite(result.losses).all() and self._finite():
+            return result
+        for kept, array in zip(self._backup, state, strict=True):
+            np.copyto(array, kept)
+        return self._replay(steps, rate)
+
+    def _finite(self) -> bool:
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(self.parameters.sum()) or np.isfinite(self.parameters).all())
+
+    def _replay(self, steps: int, rate: float) -> Result:
+        """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
+        self.step -= steps
+        if self.shuffle:
+            train.fill_order(self.order, self.net.seed, (self.first + self.step) // self.per_epoch)
+        done: list[Result] = []
+        for _ in range(steps):
+            before = [a.copy() for a in (self.parameters, *self.memory)]
+            one = self._chunk(1, rate)
+            if not (np.isfinite(one.losses).all() and self._finite()):
+                for kept, array in zip(before, (self.parameters, *self.memory), strict=True):
+                    np.copyto(array, kept)
+                self.step -= 1
+                break
+            done.append(one)
+        nothing = Result(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 2)), True)
+        losses, hits, rows, validation = (np.concatenate(parts) for parts in list(zip(nothing, *done, strict=True))[:4])
+        return Result(losses, hits, rows, validation, True)
+
+    def _chunk(self, steps: int, rate: float, evaluate: bool = False) -> Result:
+        F = self.architecture.F
+        if self.optimizer is None:
+            table = np.eye(1, WIDTH)  # target <- 1 gradient + 0 target
+        else:
+            table = self.optimizer.coefficients(self.step + 1, steps, rate)
+        ends = (self.step + steps) // self.per_epoch - self.step // self.per_epoch
+        validation = np.zeros(((ends or evaluate) if self.validation.samples else 0, 2))
+        result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
+        run = train.Run(
+            workers=self.workers,
+            first=self.first + self.step,
+            steps=steps,
+            batch=self.batch,
+            order=self.order,
+            shuffle=int(self.shuffle),
+            coefficients=table.astype(F),
+            losses=result.losses,
+            hits=result.hits,
+            validation=self.validation,
+            counting=self.counting,
+            val_sums=self.val_sums,
+            val_results=result.validation,
+        )
+        self.team.run(train.train, self.net, self.work, self.data, run, barrier=self.work.barrier)
+        self.step += steps
+        return result
+
+    def _rows(self, steps: int) -> np.ndarray:
+        position = (self.step + np.arange(steps)) % self.per_epoch
+        return np.minimum(self.batch, self.samples - position * self.batch)
+
+    def gradient(self) -> float:
+        """One pass over the whole data as one batch; the gradient goes to `target`. Returns the mean loss."""
+        return float(self._chunk(1, 0.0).losses[0])
+
+    def layer_values(self, layer: int, counts: np.ndarray, summary: np.ndarray, ends: tuple[float, float]) -> None:
+        """Histogram and summary (see train.describe) of a layer's outputs on the last batch; 0 is the first Dense."""
+        unit = layer + 1
+        position = (self.step - 1) % self.per_epoch
+        rows = min(self.batch, self.samples - position * self.batch)
+        train.describe(
+            self.work.buffer,
+            int(self.work.outputs[unit]),
+            rows,
+            int(self.net.sizes[unit]),
+            int(self.net.strides[unit]),
+            *ends,
+            counts,
+            summary,
+        )
+
+    def evaluate(self) -> tuple[float, float]:
+        """Mean loss on the validation data, and the number of rows predicted right."""
+        mean, hits = self._chunk(0, 0.0, evaluate=True).validation[0]
+        return float(mean), float(hits)
+
+    def close(self) -> None:
+        self.team.close()
+
+
+def predict(net: Net, inputs: np.ndarray, out: np.ndarray) -> None:
+    """out (n, fan_out) <- the network's outputs for inputs (n, fan_in), both C-contiguous and of its type."""
+    train.predict_all(net, inputs.ctypes.data, inputs.shape[1], out)

@@ -1,0 +1,219 @@
+"""The two parallel phases of a training step, and the forward pass alone.
+
+    rows    each worker takes rows of the batch through forward, loss and all deltas: rows never meet, so there is no
+            barrier between layers;
+    tiles   each worker takes tiles of the weight matrices: the gradient over the whole batch, the update, and the
+            transposed copy that the next step's deltas read.
+
+Legend: B rows of a batch, I and O units before and after a layer, layer l = 0 .. L-1 lies between units l and l+1.
+Rows of outputs and deltas are padded to whole vectors (`strides`), so products and blocks over them need no masks; what
+lands in the padding is never read. How work is cut depends on sizes only, never on the number of workers, and every sum
+has one order: results are the same bits for any number of workers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.compiler import inner
+from fastnn.cpu.primitives import call, copy
+
+GRAIN = 16  # rows that an elementwise block takes at once; workers get whole grains
+ROWS = 48  # rows that a product takes at once: small enough to stay in cache until their activation has run
+TILE = 48  # rows of weights in a tile
+
+
+class Net(NamedTuple):
+    """A network as compiled code sees it. Arrays indexed by layer unless said otherwise."""
+
+    parameters: np.ndarray  # F, flat: weight (I, O) and bias (O,) of each layer in turn
+    sizes: np.ndarray  # (L + 1,) units, inputs first
+    strides: np.ndarray  # (L + 1,) units padded to whole vectors
+    weight: np.ndarray  # where the layer's weight begins in parameters
+    bias: np.ndarray  # where its bias begins
+    forward: np.ndarray  # address of its activation's forward block, 0 for identity
+    backward: np.ndarray  # address of the backward block
+    slope: np.ndarray  # F, the activation's constant
+    dropout: np.ndarray  # F (L + 1,), share of the units l that a training step drops
+    drop: int  # address of the dropout block, 0 where nothing is dropped
+    seed: int
+    gemm: int  # address of the product
+    one: np.ndarray  # F (2,): 0 and 1, so that constants have the right type
+    widest: int  # the largest of strides
+    scratch: np.ndarray  # F, two blocks of ROWS rows for each worker, for the forward pass alone
+
+
+class Data(NamedTuple):
+    """Rows of inputs and their targets, by address."""
+
+    inputs: int
+    row: int  # numbers from one row to the next
+    targets: int  # labels (int64) or numbers (F)
+    target_row: int  # bytes from one sample's target to the next
+    samples: int
+
+
+class Work(NamedTuple):
+    """What a training step writes. Offsets count numbers in `buffer`."""
+
+    buffer: np.ndarray  # F
+    outputs: np.ndarray  # (L + 1,) where the batch's outputs of units l begin, before dropout
+    inputs: np.ndarray  # (L + 1,) the same after dropout: what layer l reads
+    deltas: np.ndarray  # (L + 1,)
+    transposed: np.ndarray  # F, each layer's weight as (O, I), at the weight's own offset
+    target: np.ndarray  # F, like parameters: what the tile phase changes, the parameters or a gradient
+    m: np.ndarray  # F, what the optimizer remembers, like parameters or empty
+    v: np.ndarray  # F
+    gradient: np.ndarray  # F, a block for each worker
+    losses: np.ndarray  # F (B or more, ROWS a worker or more)
+    hits: np.ndarray  # F, like losses
+    tiles: np.ndarray  # (n, 3): layer, first row, last row + 1
+    firsts: np.ndarray  # (workers + 1,): the tiles of worker w are firsts[w] .. firsts[w + 1]
+    loss: int  # address of the loss block
+    update: int  # address of the update block; 0: target <- c1 target + c0 gradient, -1: the same and parameters stay
+    barrier: np.ndarray
+
+
+@inner
+def forward(net, inputs, row, rows, worker):
+    """Outputs of the last layer for `rows` <= ROWS rows at address `inputs`; returns their place in net.scratch."""
+    F, half = net.one.itemsize, net.scratch.size // 2
+    at = worker * ROWS * net.widest
+    source, stride = inputs, row
+    for layer in range(net.sizes.size - 1):
+        product(net, layer, source, stride, net.scratch.ctypes.data + at * F, rows)
+        activate(net, layer, net.scratch, at, rows)
+        source, stride = net.scratch.ctypes.data + at * F, net.strides[layer + 1]
+        at = at + half if at < half else at - half
+    return at - half if at >= half else at + half
+
+
+@inner
+def share(rows, worker, workers):
+    """The rows low .. high of a batch that are this worker's: whole grains."""
+    grains = (rows + GRAIN - 1) // GRAIN
+    return min(rows, worker * grains // workers * GRAIN), min(rows, (worker + 1) * grains // workers * GRAIN)
+
+
+@inner
+def product(net, layer, source, stride, z, rows):
+    """z = x W + b for `rows` rows x at address `source`, `stride` numbers apart."""
+    F, out, parameters = net.one.itemsize, net.strides[layer + 1], net.parameters.ctypes.data
+    weight, bias = parameters + net.weight[layer] * F, parameters + net.bias[layer] * F
+    call(net.gemm, (source, stride, 1, weight, net.sizes[layer + 1], bias, 0, z, out,
+                    rows, out, net.sizes[layer], net.one[1], net.one[1]))  # fmt: skip
+
+
+@inner
+def activate(net, layer, buffer, start, rows):
+    """y = f(z) in place, grain by grain, for rows that begin at buffer[start] with a whole grain."""
+    if net.forward[layer] != 0:
+        stride, F = net.strides[layer + 1], net.one.itemsize
+        for r in range(0, rows, GRAIN):
+            size = min(GRAIN, rows - r) * stride
+            call(net.forward[layer], (buffer.ctypes.data + (start + r * stride) * F, size, net.slope[layer]))
+
+
+@inner
+def rows_phase(net, work, data, index, low, high, scale, step):
+    """Forward, loss and deltas of rows low .. high of the batch whose samples are `index` (B,)."""
+    last, F = net.sizes.size - 1, net.one.itemsize
+    buffer, base = work.buffer, work.buffer.ctypes.data
+    width, stride = net.sizes[0], net.strides[0]
+    for r in range(low, high):
+        copy(base + (work.outputs[0] + r * stride) * F, data.inputs + index[r] * data.row * F, width * F)
+    for layer in range(last):
+        if net.dropout[layer] > net.one[0]:
+            drop_rows(net, work, layer, work.outputs[layer], work.inputs[layer], low, high, step)
+        for r in range(low, high, ROWS):
+            rows = min(ROWS, high - r)
+            x = base + (work.inputs[layer] + r * net.strides[layer]) * F
+            at = work.outputs[layer + 1] + r * net.strides[layer + 1]
+            product(net, layer, x, net.strides[layer], base + at * F, rows)
+            activate(net, layer, buffer, at, rows)
+
+    stride = net.strides[last]
+    for r in range(low, high, GRAIN):
+        rows = min(GRAIN, high - r)
+        z, delta = base + (work.outputs[last] + r * stride) * F, base + (work.deltas[last] + r * stride) * F
+        losses, hits = work.losses.ctypes.data + r * F, work.hits.ctypes.data + r * F
+        call(work.loss, (z, delta, stride, data.targets, data.samples, index.ctypes.data + r * 8, losses, hits,
+                         rows, net.sizes[last], scale))  # fmt: skip
+
+    for layer in range(last - 1, 0, -1):
+        # z = x W  =>  dx = dz W^T; then y = f(z)  =>  dz = dy f'(z)
+        stride, size = net.strides[layer], net.sizes[layer + 1]
+        for r in range(low, high, ROWS):
+            rows = min(ROWS, high - r)
+            at = work.deltas[layer] + r * stride
+            dz = base + (work.deltas[layer + 1] + r * net.strides[layer + 1]) * F
+            weight = work.transposed.ctypes.data + net.weight[layer] * F
+            call(net.gemm, (dz, net.strides[layer + 1], 1, weight, net.sizes[layer], base, 0, base + at * F, stride,
+                            rows, stride, size, net.one[1], net.one[0]))  # fmt: skip
+            if net.dropout[layer] > net.one[0]:
+                drop_rows(net, work, layer, work.deltas[layer], work.deltas[layer], r, r + rows, step)
+            if net.backward[layer - 1] != 0:
+                for g in range(0, rows, GRAIN):
+                    y = base + (work.outputs[layer] + (r + g) * stride) * F
+                    d = base + (at + g * stride) * F
+                    call(net.backward[layer - 1], (y, d, min(GRAIN, rows - g) * stride, net.slope[layer - 1]))
+
+
+@inner
+def drop_rows(net, work, layer, source, target, low, high, step):
+    """Dropout of units l in rows low .. high, from the rows at offset `source` of the buffer to those at `target`."""
+    stride, F = net.strides[layer], net.one.itemsize
+    x, y = work.buffer.ctypes.data + (source + low * stride) * F, work.buffer.ctypes.data + (target + low * stride) * F
+    call(net.drop, (x, y, high - low, stride, low, step, layer, net.seed, net.dropout[layer]))
+
+
+@inner
+def tile_phase(net, work, t, batch, coefficients, worker):
+    """Gradient over the batch, update and transposed copy of tile t."""
+    layer, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
+    fan_out, F = net.sizes[layer + 1], net.one.itemsize
+    x = work.buffer.ctypes.data + (work.inputs[layer] + low) * F
+    start = net.weight[layer] + low * fan_out
+    # z = x W + b  =>  dW = x^T dz
+    change(net, work, layer, x, 1, net.strides[layer], start, high - low, batch, coefficients, worker)
+    if layer > 0 and work.update >= 0:
+        fan_in = net.sizes[layer]
+        weight = net.parameters[start : start + (high - low) * fan_out]
+        transposed = work.transposed[net.weight[layer] : net.weight[layer] + fan_in * fan_out]
+        transpose(weight, transposed, low, high, fan_in, fan_out)
+    if low == 0:
+        # db = 1^T dz: the bias is the weight of an input that is always 1
+        change(net, work, layer, net.one.ctypes.data + F, 0, 0, net.bias[layer], 1, batch, coefficients, worker)
+
+
+@inner
+def change(net, work, layer, x, row, column, start, rows, batch, coefficients, worker):
+    """Change `rows` rows of the target from `start` by the gradient x^T dz; x has the strides `row` and `column`."""
+    fan_out, F = net.sizes[layer + 1], net.one.itemsize
+    dz = work.buffer.ctypes.data + work.deltas[layer + 1] * F
+    stride, target = net.strides[layer + 1], work.target.ctypes.data + start * F
+    if work.update <= 0:
+        call(net.gemm, (x, row, column, dz, stride, target, fan_out, target, fan_out, rows, fan_out, batch,
+                        coefficients[0], coefficients[1]))  # fmt: skip
+        return
+    # The gradient of a few rows stays in cache between its product and the update that reads it once.
+    block = max(1, work.gradient.size // (work.firsts.size - 1) // fan_out)
+    gradient = work.gradient.ctypes.data + worker * (work.gradient.size // (work.firsts.size - 1)) * F
+    for r in range(0, rows, block):
+        some = min(block, rows - r)
+        at = (start + r * fan_out) * F
+        call(net.gemm, (x + r * row * F, row, column, dz, stride, gradient, fan_out, gradient, fan_out,
+                        some, fan_out, batch, net.one[1], net.one[0]))  # fmt: skip
+        call(work.update, (work.target.ctypes.data + at, gradient, work.m.ctypes.data + at, work.v.ctypes.data + at,
+                           some * fan_out, coefficients.ctypes.data))  # fmt: skip
+
+
+@inner
+def transpose(weight, transposed, low, high, fan_in, fan_out):
+    """transposed[o, i] = weight[i - low, o] for rows i of low .. high, a cache line of i at a time."""
+    for i0 in range(low, high, GRAIN):
+        for o in range(fan_out):
+            for i in range(i0, min(i0 + GRAIN, high)):
+                transposed[o * fan_in + i] = weight[(i - low) * fan_out + o]

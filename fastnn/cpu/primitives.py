@@ -1,0 +1,136 @@
+"""What Numba's language lacks and the engine needs: calls and copies by address, and a barrier between workers.
+
+Data, blocks and products are passed as addresses, so that one compiled engine takes any of them: read-only and
+memory-mapped arrays too, whose Numba type would be another and would compile everything again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastnn.compiler import inner
+
+I64 = ir.IntType(64)
+
+
+@intrinsic
+def call(typingctx: Any, address: Any, arguments: Any) -> Any:
+    """Call the function at `address` with a tuple of integers (passed as 64 bits) and floats; it returns nothing."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = []
+        for value, kind in zip(cgutils.unpack_tuple(builder, args[1]), arguments.types, strict=True):
+            if isinstance(kind, types.Integer):
+                value = context.cast(builder, value, kind, types.int64)
+            values.append(value)
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, arguments), codegen
+
+
+@intrinsic
+def copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
+    """Copy `size` bytes from address `source` to address `target`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        cgutils.raw_memcpy(builder, builder.inttoptr(args[0], byte), builder.inttoptr(args[1], byte), args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
+def _yield_function() -> int:
+    if os.name == "nt":
+        return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value or 0
+    return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+
+
+llvm.add_symbol("fastnn_yield", _yield_function())
+_yield_thread = types.ExternalFunction("fastnn_yield", types.int32())
+
+
+def _atomic(name: str) -> Any:
+    @intrinsic
+    def operation(typingctx, address, value):
+        def codegen(context, builder, signature, args):
+            place = builder.inttoptr(args[0], I64.as_pointer())
+            if name == "load":
+                return builder.load_atomic(place, "seq_cst", 8)
+            if name == "store":
+                builder.store_atomic(args[1], place, "seq_cst", 8)
+                return args[1]
+            return builder.atomic_rmw("add", place, args[1], "seq_cst")
+
+        return types.int64(types.intp, types.int64), codegen
+
+    return operation
+
+
+_load, _store, _add = _atomic("load"), _atomic("store"), _atomic("add")
+
+
+@intrinsic
+def _pause(typingctx: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        void = ir.FunctionType(ir.VoidType(), [])
+        triple = context.codegen().magic_tuple()[0]
+        if triple.startswith(("x86_64", "i686", "amd64")):
+            builder.call(cgutils.get_or_insert_function(builder.module, void, "llvm.x86.sse2.pause"), [])
+        elif triple.startswith(("aarch64", "arm64")):
+            hint = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
+            function = cgutils.get_or_insert_function(builder.module, hint, "llvm.aarch64.hint")
+            builder.call(function, [ir.Constant(ir.IntType(32), 1)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+# A barrier's state: three int64 on cache lines of their own.
+_ARRIVED, _ROUND, _ABORT, _LINE = 0, 64, 128, 64
+# About 20 us of looking before the core is offered to another thread: more threads than cores still get on.
+_LOOKS = 2000
+
+
+def new_barrier() -> np.ndarray:
+    """The state of a barrier at which nobody waits."""
+    return np.zeros(3 * _LINE // 8, np.int64)
+
+
+def abort(barrier: np.ndarray) -> None:
+    """Make everybody who waits, or comes to wait, go home."""
+    barrier[_ABORT // 8] = 1
+
+
+@inner
+def wait_for_all(barrier, workers):
+    """Return True when all `workers` have come here; False when the work was aborted."""
+    if workers == 1:
+        return True
+    at = barrier.ctypes.data
+    turn = _load(at + _ROUND, 0)
+    if _add(at + _ARRIVED, 1) == workers - 1:
+        _store(at + _ARRIVED, 0)
+        _store(at + _ROUND, turn + 1)
+        return True
+    looks = 0
+    while _load(at + _ROUND, 0) == turn:
+        if _load(at + _ABORT, 0) != 0:
+            return False
+        looks += 1
+        if looks < _LOOKS:
+            _pause()
+        else:
+            _yield_thread()
+    return True

@@ -1,0 +1,129 @@
+"""The micro-kernel of every matrix product, written as LLVM vector code.
+
+    C[i, j] = beta * S[i, j] + alpha * sum_k A[i, k] B[k, j]        i < rows, j < vectors * lanes
+
+A tile of C stays in vector registers over the whole sum, which runs over k in order, one fused multiply-add a term: an
+element's bits do not depend on the tile that computes it. A's two strides are free, so X W (forward), D W^T
+(backward) and X^T D (weight gradient) are one kernel. S is a matrix (the weights that an update changes), or with a row
+stride of 0 one row added to all (the bias). `beta` = 0 does not read S.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastnn.cpu.machine import lanes
+
+BIT, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+
+
+def micro_kernel(F: type, rows: int, vectors: int, masked: bool) -> Any:
+    """The intrinsic for a tile of rows x vectors; with `masked` the last vector has `columns` modulo lanes columns.
+
+    Arguments: addresses A, B, S, C; the sum's length K; strides in elements: of A by row and by column, of the rows of
+    B, S and C; `columns` of the tile; alpha and beta of type F.
+    """
+    width = lanes(F)
+    number = types.float32 if F is np.float32 else types.float64
+    real = ir.FloatType() if F is np.float32 else ir.DoubleType()
+    suffix = f"v{width}f{np.dtype(F).itemsize * 8}"
+    align = np.dtype(F).itemsize
+    vector, mask_of, integers = ir.VectorType(real, width), ir.VectorType(BIT, width), ir.VectorType(I32, width)
+
+    def constant(n: int) -> ir.Constant:
+        return ir.Constant(I64, n)
+
+    def splat(b: ir.IRBuilder, x: Any, kind: ir.VectorType) -> Any:
+        empty = ir.Constant(kind, ir.Undefined)
+        return b.shuffle_vector(
+            b.insert_element(empty, x, ir.Constant(I32, 0)), empty, ir.Constant(integers, [0] * width)
+        )
+
+    @intrinsic
+    def kernel(typingctx, A, B, S, C, K, row_a, column_a, row_b, row_s, row_c, columns, alpha, beta):
+        signature = types.void(*([types.intp] * 11 + [number] * 2))
+
+        def codegen(context, b, signature, args):
+            A, B, S, C = (b.inttoptr(p, real.as_pointer()) for p in args[:4])
+            K, row_a, column_a, row_b, row_s, row_c, columns, alpha, beta = args[4:]
+            module, zero = b.module, ir.Constant(vector, [0.0] * width)
+            # fmuladd, not fma: without the instruction LLVM then multiplies and adds instead of calling libm.
+            fma = cgutils.get_or_insert_function(
+                module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.{suffix}"
+            )
+            if masked:
+                left = b.trunc(b.sub(columns, constant((vectors - 1) * width)), I32)
+                mask = b.icmp_signed("<", ir.Constant(integers, list(range(width))), splat(b, left, integers))
+                masked_load = cgutils.get_or_insert_function(
+                    module,
+                    ir.FunctionType(vector, [vector.as_pointer(), I32, mask_of, vector]),
+                    f"llvm.masked.load.{suffix}.p0",
+                )
+                masked_store = cgutils.get_or_insert_function(
+                    module,
+                    ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), I32, mask_of]),
+                    f"llvm.masked.store.{suffix}.p0",
+                )
+
+            def at(pointer, v):
+                return b.bitcast(b.gep(pointer, [constant(v * width)]), vector.as_pointer())
+
+            def load(pointer, v):
+                if masked and v == vectors - 1:
+                    return b.call(masked_load, [at(pointer, v), ir.Constant(I32, align), mask, zero])
+                return b.load(at(pointer, v), align=align)
+
+            def store(x, pointer, v):
+                if masked and v == vectors - 1:
+                    b.call(masked_store, [x, at(pointer, v), ir.Constant(I32, align), mask])
+                else:
+                    b.store(x, at(pointer, v), align=align)
+
+            cells = [(i, v) for i in range(rows) for v in range(vectors)]
+            entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.end")
+            b.cbranch(b.icmp_signed(">", K, constant(0)), loop, done)
+
+            b.position_at_end(loop)
+            k = b.phi(I64)
+            k.add_incoming(constant(0), entry)
+            sums = {cell: b.phi(vector) for cell in cells}
+            row, column = b.gep(B, [b.mul(k, row_b)]), b.mul(k, column_a)
+            b_row = [load(row, v) for v in range(vectors)]
+            longer = {}
+            for i in range(rows):
+                a = splat(b, b.load(b.gep(A, [b.add(column, b.mul(constant(i), row_a))])), vector)
+                for v in range(vectors):
+                    longer[i, v] = b.call(fma, [a, b_row[v], sums[i, v]])
+            after = b.add(k, constant(1))
+            k.add_incoming(after, loop)
+            for cell in cells:
+                sums[cell].add_incoming(zero, entry)
+                sums[cell].add_incoming(longer[cell], loop)
+            b.cbranch(b.icmp_signed("<", after, K), loop, done)
+
+            b.position_at_end(done)
+            total = {cell: b.phi(vector) for cell in cells}
+            for cell in cells:
+                total[cell].add_incoming(zero, entry)
+                total[cell].add_incoming(longer[cell], loop)
+            alphas, betas = splat(b, alpha, vector), splat(b, beta, vector)
+            with b.if_else(b.fcmp_ordered("==", beta, ir.Constant(real, 0.0))) as (overwrite, combine):
+                for branch, reads in ((overwrite, False), (combine, True)):
+                    with branch:
+                        for i in range(rows):
+                            from_row = b.gep(S, [b.mul(constant(i), row_s)])
+                            to_row = b.gep(C, [b.mul(constant(i), row_c)])
+                            for v in range(vectors):
+                                x = b.fmul(alphas, total[i, v])
+                                store(b.call(fma, [betas, load(from_row, v), x]) if reads else x, to_row, v)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return kernel

@@ -1,0 +1,190 @@
+"""The compiled entry points: many steps of training, evaluation, prediction, histograms. No GIL, nothing allocated."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.compiler import inner, kernel
+from fastnn.cpu.phases import ROWS, Data, forward, rows_phase, share, tile_phase, transpose
+from fastnn.cpu.primitives import call, wait_for_all
+from fastnn.random import shuffle
+
+
+class Run(NamedTuple):
+    """A chunk of steps: what to do, and where its results go."""
+
+    workers: int
+    first: int  # steps of the network's run before this chunk
+    steps: int
+    batch: int
+    order: np.ndarray  # (n,) int64: the samples of the epoch in the order of training
+    shuffle: int
+    coefficients: np.ndarray  # F (steps, WIDTH): the optimizer's, for each step
+    losses: np.ndarray  # float64 (steps,): mean loss of each batch before its update
+    hits: np.ndarray  # float64 (steps,): rows predicted right
+    validation: Data
+    counting: np.ndarray  # int64 (ROWS,) 0, 1, 2 ...
+    val_sums: np.ndarray  # float64 (blocks, 2): loss and hits of each block of validation rows
+    val_results: (
+        np.ndarray
+    )  # float64 (epochs, 2): mean validation loss, and hits, at each epoch's end; a row for 0 steps
+
+
+@inner
+def refresh_transposed(net, work, worker, workers):
+    """Make the transposed weights from the weights, each worker some tiles: a caller may have written new ones."""
+    for t in range(work.firsts[worker], work.firsts[worker + 1]):
+        layer, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
+        if layer > 0:
+            fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
+            start, end = net.weight[layer] + low * fan_out, net.weight[layer] + high * fan_out
+            transposed = work.transposed[net.weight[layer] : net.weight[layer] + fan_in * fan_out]
+            transpose(net.parameters[start:end], transposed, low, high, fan_in, fan_out)
+
+
+@inner
+def evaluate(net, work, run, result, worker):
+    """Mean loss on the validation data and how many rows are predicted right, into run.val_results[result]."""
+    evaluate_blocks(net, work, run.validation, run.counting, run.val_sums, worker, run.workers)
+    if wait_for_all(work.barrier, run.workers) and worker == 0:
+        loss, hits = 0.0, 0.0
+        for b in range(run.val_sums.shape[0]):
+            loss += run.val_sums[b, 0]
+            hits += run.val_sums[b, 1]
+        run.val_results[result, 0], run.val_results[result, 1] = loss / run.validation.samples, hits
+
+
+@inner
+def evaluate_blocks(net, work, data, counting, sums, worker, workers):
+    """Loss and hits of every block of ROWS rows of `data`, into sums (blocks, 2); workers share the blocks."""
+    F, last = net.one.itemsize, net.sizes.size - 1
+    width, stride = net.sizes[last], net.strides[last]
+    blocks = sums.shape[0]
+    half = net.scratch.size // 2
+    losses, hits = work.losses[worker * ROWS :], work.hits[worker * ROWS :]
+    for b in range(worker * blocks // workers, (worker + 1) * blocks // workers):
+        rows = min(ROWS, data.samples - b * ROWS)
+        at = forward(net, data.inputs + b * ROWS * data.row * F, data.row, rows, worker)
+        z = net.scratch.ctypes.data + at * F
+        other = net.scratch.ctypes.data + (at + half if at < half else at - half) * F
+        targets = data.targets + b * ROWS * data.target_row
+        call(work.loss, (z, other, stride, targets, rows, counting.ctypes.data, losses.ctypes.data, hits.ctypes.data,
+                         rows, width, net.one[0]))  # fmt: skip
+        loss, hit = 0.0, 0.0
+        for r in range(rows):
+            loss += losses[r]
+            hit += hits[r]
+        sums[b, 0], sums[b, 1] = loss, hit
+
+
+@kernel
+def train(net, work, data, run, worker):
+    """run.steps steps from step run.first on, worker's share of them; with 0 steps only the validation asked for."""
+    workers, batch = run.workers, run.batch
+    samples = run.order.size
+    per_epoch = (samples + batch - 1) // batch
+    ended = 0
+    refresh_transposed(net, work, worker, workers)
+    if not wait_for_all(work.barrier, workers):
+        return
+    for s in range(run.steps):
+        step = run.first + s
+        epoch, position = step // per_epoch, step % per_epoch
+        if position == 0 and run.shuffle != 0:
+            if worker == 0:
+                shuffle(run.order, net.seed, epoch)
+            if not wait_for_all(work.barrier, workers):
+                return
+        index = run.order[position * batch : min((position + 1) * batch, samples)]
+        rows = index.size
+        low, high = share(rows, worker, workers)
+        scale = net.one[1] / net.one.dtype.type(rows)
+        rows_phase(net, work, data, index, low, high, scale, step)
+        if not wait_for_all(work.barrier, workers):
+            return
+        for t in range(work.firsts[worker], work.firsts[worker + 1]):
+            tile_phase(net, work, t, rows, run.coefficients[s], worker)
+        if worker == 0:
+            loss, hits = 0.0, 0.0
+            for r in range(rows):
+                loss += work.losses[r]
+                hits += work.hits[r]
+            run.losses[s], run.hits[s] = loss / rows, hits
+        if not wait_for_all(work.barrier, workers):
+            return
+        if position == per_epoch - 1 and run.validation.samples > 0:
+            evaluate(net, work, run, ended, worker)
+            ended += 1
+    if run.steps == 0 and run.val_results.shape[0] > 0:
+        evaluate(net, work, run, 0, worker)
+
+
+@kernel
+def fill_order(order, seed, epoch):
+    """The order of training of an epoch, counted from 0."""
+    shuffle(order, seed, epoch)
+
+
+@inner
+def predict(net, x, out):
+    """out (n, fan_out) <- outputs of the last layer for x (n, fan_in), both C-contiguous, of the network's type.
+
+    Not for two threads at once on one `net`: they would share its scratch memory.
+    """
+    predict_rows(net, x.ctypes.data, x.shape[1], out, 0, x.shape[0])
+
+
+@inner
+def predict_rows(net, inputs, row, out, low, high):
+    """Rows low .. high of a prediction from the inputs at an address."""
+    F, last = net.one.itemsize, net.sizes.size - 1
+    stride = net.strides[last]
+    for r0 in range(low, high, ROWS):
+        rows = min(ROWS, high - r0)
+        at = forward(net, inputs + r0 * row * F, row, rows, 0)
+        for r in range(rows):
+            for c in range(out.shape[1]):
+                out[r0 + r, c] = net.scratch[at + r * stride + c]
+
+
+@kernel
+def predict_all(net, inputs, row, out):
+    """Outputs for all rows of `out`, from inputs at an address, `row` numbers apart."""
+    predict_rows(net, inputs, row, out, 0, out.shape[0])
+
+
+@kernel
+def describe(values, start, rows, width, stride, low_end, high_end, counts, summary):
+    """Histogram and summary of rows x width values from values[start], rows `stride` apart.
+
+    counts (bins,) int64; summary (6,) float64: smallest, largest, mean, standard deviation, share of zeros, share
+    within 1 % of the saturated ends low_end and high_end (NaN where there is none). The bins span smallest .. largest.
+    """
+    smallest, largest = np.inf, -np.inf
+    total, squares, zeros, saturated = 0.0, 0.0, 0, 0
+    margin = 0.01 * (high_end - low_end)
+    for r in range(rows):
+        for c in range(width):
+            x = np.float64(values[start + r * stride + c])
+            smallest, largest = min(smallest, x), max(largest, x)
+            total += x
+            squares += x * x
+            zeros += x == 0.0
+            saturated += (x < low_end + margin) or (x > high_end - margin)
+    n = rows * width
+    mean = total / n
+    summary[0], summary[1], summary[2] = smallest, largest, mean
+    summary[3] = np.sqrt(max(0.0, squares / n - mean * mean))
+    summary[4], summary[5] = zeros / n, saturated / n
+    bins = counts.size
+    counts[:] = 0
+    span = largest - smallest
+    if not span > 0.0:
+        counts[bins // 2] = n
+        return
+    for r in range(rows):
+        for c in range(width):
+            at = np.int64((np.float64(values[start + r * stride + c]) - smallest) / span * bins)
+            counts[min(max(at, 0), bins - 1)] += 1

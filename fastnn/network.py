@@ -1,0 +1,310 @@
+"""Network: layers, parameters, prediction, loss, gradient and training of a feed-forward network."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn import checkpoint, samples
+from fastnn.cpu import engine, phases
+from fastnn.errors import DataError, check_choice, check_int, shown
+from fastnn.initializers import INITIALIZERS, Initializer
+from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
+from fastnn.losses import LOSSES
+from fastnn.optimizers import Optimizer
+
+DTYPES: dict[str, type] = {"float32": np.float32, "float64": np.float64}
+
+
+class LayerView:
+    """A layer after the input. A Dense layer's `weight` (fan_in, fan_out) and `bias` (fan_out,) are views."""
+
+    def __init__(self, layer: Dense | Dropout, weight: np.ndarray | None, bias: np.ndarray | None) -> None:
+        self.layer = layer
+        self._weight, self._bias = weight, bias
+
+    @property
+    def activation(self) -> str:
+        return self.layer.activation if isinstance(self.layer, Dense) else ""
+
+    @property
+    def weight(self) -> np.ndarray:
+        return self._array("weight", self._weight)
+
+    @weight.setter
+    def weight(self, value: Any) -> None:
+        self._assign("weight", self.weight, value)
+
+    @property
+    def bias(self) -> np.ndarray:
+        return self._array("bias", self._bias)
+
+    @bias.setter
+    def bias(self, value: Any) -> None:
+        self._assign("bias", self.bias, value)
+
+    def _array(self, name: str, array: np.ndarray | None) -> np.ndarray:
+        if array is None:
+            raise AttributeError(f"{self.layer!r} has no {name}")
+        return array
+
+    @staticmethod
+    def _assign(name: str, array: np.ndarray, value: Any) -> None:
+        new = np.asarray(value)
+        if new.shape != array.shape:
+            raise ValueError(f"{name}: has shape {new.shape}; expected {array.shape}")
+        array[...] = new
+
+    def __repr__(self) -> str:
+        return f"LayerView({self.layer!r})"
+
+
+class Network:
+    """A feed-forward network.
+
+    `layers`: sizes [inputs, hidden ..., outputs], where hidden layers take `activation` and the last is linear, or a
+    list that begins with Input and goes on with Dense and Dropout. `init`: a name of fastnn.initializers.INITIALIZERS
+    or an initializer such as Normal(0.01); by default "he" before relu and leaky_relu, else "xavier". `seed` (0 to
+    2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the same machine. `dtype`:
+    "float32" or "float64". Raises TypeError and ValueError, naming the argument.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int] | Sequence[Layer],
+        *,
+        activation: str = "relu",
+        init: str | Initializer | None = None,
+        seed: int = 0,
+        dtype: Any = "float32",
+    ) -> None:
+        if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
+            raise TypeError(f"layers: {shown(layers)}; expected a list of sizes or of layers")
+        if len(layers) < 2:
+            raise ValueError(f"layers: {shown(layers)}; expected at least an input and an output")
+        self.seed = check_int("seed", seed, 0, 2**63 - 1)
+        name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
+        self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
+        stack: list[Layer]
+        if isinstance(layers[0], (Input, Dense, Dropout)):
+            stack = list(layers)  # type: ignore[arg-type]
+        else:
+            stack = from_sizes(list(layers), activation, init)
+        check_stack(stack)
+        self._stack = stack
+        self.dense = tuple(layer for layer in stack if isinstance(layer, Dense))
+        assert isinstance(stack[0], Input)
+        self.sizes = (stack[0].size, *(layer.units for layer in self.dense))
+        F = self.dtype.type
+        self.architecture = engine.Architecture(
+            sizes=self.sizes,
+            activations=tuple(layer.activation for layer in self.dense),
+            slopes=tuple(layer.constant for layer in self.dense),
+            dropout=self._dropout(),
+            F=F,
+            seed=self.seed,
+        )
+        weights, biases, count = engine.offsets(self.sizes)
+        self.storage = engine.aligned(count, F)
+        self.epochs = 0  # completed epochs of training: shuffling goes on from there
+        self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
+        self._lock = threading.Lock()
+        self._compiled: phases.Net | None = None
+        views = []
+        for number, (layer, fan_in, w, b) in enumerate(zip(self.dense, self.sizes, weights, biases, strict=False)):
+            weight = self.storage[w:b].reshape(fan_in, layer.units)
+            weight[...] = layer.initializer.draw(fan_in, layer.units, self.seed, number)
+            views.append(LayerView(layer, weight, self.storage[b : b + layer.units]))
+        dense = iter(views)
+        self.layers = [next(dense) if isinstance(layer, Dense) else LayerView(layer, None, None) for layer in stack[1:]]  # type: ignore[arg-type]
+
+    def _dropout(self) -> tuple[float, ...]:
+        rates = [0.0] * len(self.sizes)
+        at = 0
+        for layer in self._stack:
+            if isinstance(layer, Dropout):
+                rates[at] = float(layer.rate)
+            at += isinstance(layer, Dense)
+        return tuple(rates)
+
+    # ---- parameters --------------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """Flat view of every weight and bias, layer by layer; writing to it changes the network."""
+        return self.storage
+
+    @parameters.setter
+    def parameters(self, value: Any) -> None:
+        LayerView._assign("parameters", self.storage, value)
+
+    def summary(self) -> str:
+        """A table: layer, shape of its weight, activation, number of parameters."""
+        rows = [("layer", "shape", "activation", "parameters"), (f"Input({self.sizes[0]})", "", "", "")]
+        for view in self.layers:
+            if isinstance(view.layer, Dense):
+                shape, count = "x".join(map(str, view.weight.shape)), view.weight.size + view.bias.size
+                rows.append((f"Dense({view.layer.units})", shape, view.activation, f"{count:,}"))
+            else:
+                rows.append((f"Dropout({view.layer.rate:g})", "", "", ""))
+        rows.append(("total", "", "", f"{self.storage.size:,}"))
+        a, b, c, d = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return "\n".join(f"{r[0]:<{a}}  {r[1]:<{b}}  {r[2]:<{c}}  {r[3]:>{d}}".rstrip() for r in rows)
+
+    def __repr__(self) -> str:
+        return f"Network({self._stack!r}, seed={self.seed}, dtype={self.dtype.name!r})"
+
+    # ---- prediction --------------------------------------------------------------------------------------------------
+
+    def compiled(self) -> phases.Net:
+        """The network for the caller's own compiled code (fastnn.jit): a NamedTuple of arrays that share its memory.
+
+        Each call returns scratch memory of its own: take one for each thread.
+        """
+        return engine.build(self.architecture, self.storage)
+
+    def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """Outputs of the last layer (logits), shape (n, fan_out), for x of shape (n, fan_in); into `out` if given.
+
+        Raises TypeError or ValueError for another shape or dtype, NaN or Inf.
+        """
+        inputs = samples.inputs("x", x, self.sizes[0], self.architecture.F)
+        shape = (inputs.shape[0], self.sizes[-1])
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif (out.shape, out.dtype) != (shape, self.dtype) or not (out.flags.c_contiguous and out.flags.writeable):
+            expected = f"a writable C-contiguous {self.dtype} array of shape {shape}"
+            raise ValueError(f"out: {out.dtype} {out.shape}; expected {expected}")
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = self.compiled()
+            engine.predict(self._compiled, inputs, out)
+        return out
+
+    # ---- loss and gradient -------------------------------------------------------------------------------------------
+
+    def check_data(self, names: tuple[str, str], x: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndarray, bool]:
+        """x and y as the engine takes them, and whether y names classes; errors use `names`."""
+        F = self.architecture.F
+        inputs = samples.inputs(names[0], x, self.sizes[0], F)
+        wanted, classes = samples.targets(names[1], y, len(inputs), self.sizes[-1], loss, F)
+        return inputs, wanted, classes
+
+    def evaluate(self, x: Any, y: Any, loss: str | None = None) -> dict[str, float]:
+        """{"loss": mean loss, "accuracy": share predicted right} on x (n, fan_in) and y; no accuracy for a regression.
+
+        `loss` is the one last trained with unless given.
+        """
+        name = check_choice("loss", self.loss_name if loss is None else loss, LOSSES)
+        inputs, wanted, classes = self.check_data(("x", "y"), x, y, name)
+        runner = self._runner((inputs, wanted), name, validation=(inputs, wanted), batch=1)
+        mean, hits = runner.evaluate()
+        runner.close()
+        return {"loss": mean, "accuracy": hits / len(inputs)} if classes else {"loss": mean}
+
+    def loss(self, x: Any, y: Any, loss: str = "cross_entropy") -> float:
+        """Mean loss of a batch, without dropout."""
+        return self.evaluate(x, y, loss)["loss"]
+
+    def gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> np.ndarray:
+        """Gradient of `loss(x, y)`, flat, in the layout of `parameters`."""
+        inputs, wanted, _ = self.check_data(("x", "y"), x, y, check_choice("loss", loss, LOSSES))
+        result = engine.aligned(self.storage.size, self.architecture.F)
+        runner = self._runner((inputs, wanted), loss, target=result, batch=len(inputs))
+        runner.gradient()
+        runner.close()
+        return result
+
+    def _runner(self, data: tuple[np.ndarray, np.ndarray], loss: str, **options: Any) -> engine.Runner:
+        still = self.architecture._replace(dropout=(0.0,) * len(self.sizes))
+        return engine.Runner(still, self.storage, data, loss=loss, optimizer=None, shuffle=False, threads=1, **options)
+
+    # ---- training ----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str = "cross_entropy",
+        optimizer: Optimizer | None = None,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation: tuple[Any, Any] | None = None,
+        threads: int | None = None,
+    ) -> Any:
+        """Train on x (n, fan_in) and y for `epochs` epochs from where the network is, and return the History.
+
+        Arguments as for fastnn.Trainer. Raises TypeError and ValueError, naming the argument, with the network
+        unchanged; DivergenceError, with the last finite parameters kept, when training reaches NaN or Inf.
+        """
+        from fastnn.training import Trainer
+
+        data = SimpleNamespace(x_train=x, y_train=y)
+        check_int("epochs", epochs)
+        trainer = Trainer(
+            self, data, loss=loss, optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, validation=validation,
+            threads=threads, observe=False,
+        )  # fmt: skip
+        for snapshot in trainer.run(epochs):
+            if snapshot.state == "diverged":
+                raise trainer.divergence()
+        return trainer.history
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """All but the parameters, as plain JSON-able data."""
+        layers: list[dict[str, Any]] = []
+        for layer in self._stack:
+            if isinstance(layer, Input):
+                layers.append({"kind": "input", "size": int(layer.size)})
+            elif isinstance(layer, Dropout):
+                layers.append({"kind": "dropout", "rate": float(layer.rate)})
+            else:
+                entry = {"kind": "dense", "units": int(layer.units)}
+                layers.append({**entry, "activation": layer.activation, "slope": layer.constant})
+        rest = {"dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "loss": self.loss_name}
+        return {"layers": layers, **rest}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], parameters: np.ndarray) -> Network:
+        """The network that `config()` and `parameters` describe; raises ValueError, TypeError or KeyError otherwise."""
+        stack: list[Layer] = []
+        for entry in config["layers"]:
+            kind = check_choice("kind", entry["kind"], ("input", "dense", "dropout"))
+            if kind == "input":
+                stack.append(Input(entry["size"]))
+            elif kind == "dropout":
+                stack.append(Dropout(entry["rate"]))
+            else:
+                # Zeros: nothing is drawn that the parameters replace at once.
+                slope = entry["slope"] if entry["activation"] == "leaky_relu" else None
+                stack.append(Dense(entry["units"], entry["activation"], INITIALIZERS["zeros"], slope))
+        network = cls(stack, seed=config["seed"], dtype=config["dtype"])
+        network.epochs = check_int("epochs", config["epochs"], 0)
+        network.loss_name = check_choice("loss", config["loss"], LOSSES)
+        network.parameters = parameters
+        return network
+
+    def __reduce__(self) -> Any:
+        return Network.from_config, (self.config(), self.storage.copy())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file, in one step; raises ValueError if a parameter is not finite."""
+        checkpoint.write(path, self.config(), self.storage)
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Read a network that `Network.save` wrote; raises DataError, naming the file, for anything else."""
+    config, parameters = checkpoint.read(path)
+    try:
+        return Network.from_config(config, parameters)
+    except (KeyError, TypeError, ValueError) as reason:
+        raise DataError(f"{os.fspath(path)}: does not describe a network ({reason})") from reason

@@ -1,0 +1,95 @@
+"""Inputs and targets as the engine takes them: checked, contiguous, of the network's type. What fits is not copied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import check_finite, shown
+from fastnn.losses import LOSSES
+
+
+def _numeric(argument: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError as reason:
+        raise ValueError(f"{argument}: cannot be read as an array ({reason}); expected rows of equal length") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{argument}: has dtype {array.dtype}; expected real numbers")
+    return array
+
+
+def inputs(argument: str, value: Any, features: int, F: type) -> np.ndarray:
+    """`value` as a C-contiguous (n, features) array of type F, n of 1 or more, all finite.
+
+    Raises TypeError for another dtype, ValueError for another shape, no rows, NaN or Inf (also those that arise when
+    a large float64 becomes a float32).
+    """
+    array = _numeric(argument, value)
+    if array.ndim != 2 or array.shape[1] != features:
+        raise ValueError(f"{argument}: has shape {array.shape}; expected (n, {features})")
+    if array.shape[0] == 0:
+        raise ValueError(f"{argument}: is empty, shape {array.shape}; expected at least one row")
+    check_finite(argument, array)
+    with np.errstate(over="ignore"):
+        converted: np.ndarray = np.ascontiguousarray(array, dtype=F)
+    if array.dtype.kind == "f" and array.dtype.itemsize > converted.itemsize:
+        check_finite(f"{argument} as {np.dtype(F)}", converted)
+    return converted
+
+
+def targets(argument: str, value: Any, rows: int, outputs: int, loss: str, F: type) -> tuple[np.ndarray, bool]:
+    """`value` as the loss takes it, and whether it names classes (so that an accuracy means something).
+
+    For a loss on labels: (rows,) int64 in [0, outputs), from integers or one-hot rows. Else (rows, outputs) of type F,
+    from such an array, from (rows,) where there is one output, or from integer labels, which become one-hot rows.
+    Raises TypeError for another dtype; ValueError for another shape, a label outside the classes, NaN or Inf.
+    """
+    array = _numeric(argument, value)
+    if array.ndim not in (1, 2) or array.shape[0] != rows:
+        raise ValueError(f"{argument}: has shape {array.shape}; expected {rows} rows, as many as there are inputs")
+    integer = array.dtype.kind in "iub"
+    if LOSSES[loss].labels:
+        return _labels(argument, array, outputs, loss), True
+    if array.ndim == 1 and integer and outputs > 1:
+        labels = _in_range(argument, array, outputs)
+        return np.eye(outputs, dtype=F)[labels], True
+    if array.ndim == 1 and outputs == 1:
+        array = array[:, None]
+    if array.shape != (rows, outputs):
+        raise ValueError(f"{argument}: has shape {array.shape}; expected {(rows, outputs)}, one number for each output")
+    check_finite(argument, array)
+    if loss == "binary_cross_entropy" and (array.min() < 0 or array.max() > 1):
+        worst = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"{argument}: {worst} is out of range; expected probabilities from 0 to 1 for {loss}")
+    with np.errstate(over="ignore"):
+        converted: np.ndarray = np.ascontiguousarray(array, dtype=F)
+    check_finite(f"{argument} as {np.dtype(F)}", converted)
+    classes = (outputs == 1 and integer and bool(np.isin(array, (0, 1)).all())) or (outputs > 1 and _one_hot(array))
+    return converted, classes or (loss == "binary_cross_entropy" and outputs == 1)
+
+
+def _labels(argument: str, array: np.ndarray, outputs: int, loss: str) -> np.ndarray:
+    if outputs < 2:
+        raise ValueError(f"loss: {loss!r} with {outputs} output; expected a network of 2 outputs or more, one a class")
+    if array.ndim == 2:
+        if array.shape[1] != outputs or not _one_hot(array):
+            wanted = f"integer labels (n,) or one-hot rows (n, {outputs})"
+            raise ValueError(f"{argument}: has shape {array.shape}; expected {wanted}")
+        return np.ascontiguousarray(array.argmax(1), np.int64)
+    if array.dtype.kind == "f":
+        raise TypeError(f"{argument}: has dtype {array.dtype}; expected integer labels or one-hot rows for {loss}")
+    return _in_range(argument, array, outputs)
+
+
+def _one_hot(array: np.ndarray) -> bool:
+    return bool((np.isin(array, (0, 1)).all()) and (array.sum(1) == 1).all())
+
+
+def _in_range(argument: str, labels: np.ndarray, outputs: int) -> np.ndarray:
+    bad = np.flatnonzero((labels < 0) | (labels >= outputs))
+    if bad.size:
+        value = shown(labels[bad[0]].item())
+        raise ValueError(f"{argument}: label {value} at index {bad[0]}; expected classes from 0 to {outputs - 1}")
+    return np.ascontiguousarray(labels, np.int64)
