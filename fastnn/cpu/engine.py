@@ -267,7 +267,7 @@ class Runner:
         else:
             table = self.optimizer.coefficients(self.step + 1, steps, rate)
         ends = (self.step + steps) // self.per_epoch - self.step // self.per_epoch
-        validation = np.zeros(((ends or evaluate) if self.validation.samples else 0, 2))
+        validation = np.zeros((max(ends, int(evaluate)) if self.validation.samples else 0, 2))
         result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
         run = train.Run(
             workers=self.workers,
