@@ -141,6 +141,8 @@ def rows_phase(net, work, data, index, low, high, scale, step):
         losses, hits = work.losses.ctypes.data + r * F, work.hits.ctypes.data + r * F
         call(work.loss, (z, delta, stride, data.targets, data.samples, index.ctypes.data + r * 8, losses, hits,
                          rows, net.sizes[last], scale))  # fmt: skip
+        if net.backward[last - 1] != 0:
+            call(net.backward[last - 1], (z, delta, rows * stride, net.slope[last - 1]))
 
     for layer in range(last - 1, 0, -1):
         # z = x W  =>  dx = dz W^T; then y = f(z)  =>  dz = dy f'(z)
