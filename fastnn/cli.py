@@ -61,7 +61,9 @@ def _open_ui() -> int:
 
 def _fail(reason: object, code: int = BAD_INPUT) -> int:
     """Print `reason` in one line on standard error and return `code`."""
-    print("fastnn:", " ".join(str(reason).split()), file=sys.stderr)
+    # The one argument of the library's that has another name as an option.
+    line = " ".join(str(reason).replace("name_or_path:", "data:").split())
+    print("fastnn:", line, file=sys.stderr)
     return code
 
 
@@ -196,7 +198,7 @@ def _train(options: argparse.Namespace) -> int:
     except (FastnnError, ValueError, TypeError) as reason:
         return _fail(reason)
     except MemoryError as reason:
-        return _fail(f"not enough memory: {reason}")
+        return _fail(f"layers, data: too large for this machine's memory ({reason})")
 
     last = run.follow(open_progress(run.config["epochs"] * run.trainer.steps_per_epoch, quiet=options.json))
     if last.state == "diverged":
@@ -302,12 +304,14 @@ def _optimizer(options: argparse.Namespace) -> Any:
         for name in ("lr", "momentum", "nesterov", "weight_decay")
         if (value := getattr(options, name)) is not None
     }
-    fields = [f.name for f in dataclasses.fields(kind)]
+    fields = {entry.name: entry.default for entry in dataclasses.fields(kind)}
     for name in settings:
         if name not in fields:
             raise ValueError(
                 f"{name}: not a setting of the optimizer {options.optimizer}; expected {', '.join(fields)}"
             )
+    if fields["lr"] is dataclasses.MISSING:
+        settings.setdefault("lr", DEFAULT_RATE)
     return kind(**settings)
 
 
