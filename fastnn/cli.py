@@ -42,12 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     that cannot be read.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    options = argparse.Namespace(save=None)
     try:
         if not arguments:
             return _open_ui()
-        return _train(_parse(arguments))
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+        options = _parse(arguments)
+        return _train(options)
+    except KeyboardInterrupt:  # while loading or compiling, or a second one
+        return _fail("interrupted; nothing is saved" if options.save else "interrupted", INTERRUPTED)
 
 
 def _open_ui() -> int:
