@@ -4,7 +4,7 @@ The cache is ours and not Numba's own (`cache=True`) for three reasons, each mea
 see an edit in a function that a cached one calls; it hashes captured functions by identity, so closures miss in every
 new process; and its index and data files are written apart, so two processes compiling two signatures of one function
 can leave machine code under the wrong signature. Here an entry is one file, named by what it holds and checked by a
-SHA-256, in a folder whose name is a hash of all of fastnn's sources. No global setting of Numba is touched.
+SHA-256, in a folder whose name is a hash of the sources. No global setting of Numba is touched.
 """
 
 from __future__ import annotations
@@ -129,13 +129,22 @@ def preparing() -> Iterator[None]:
 # ---- the disk cache --------------------------------------------------------------------------------------------------
 
 
+def compiled_sources() -> list[Path]:
+    """The files whose text can reach machine code: those that use this module's decorators, and the engine's folder."""
+    package = Path(__file__).parent
+    return [
+        path
+        for path in sorted(package.rglob("*.py"))
+        if path.parent.name == "cpu" or path == Path(__file__) or b"from fastnn.compiler import" in path.read_bytes()
+    ]
+
+
 @lru_cache(1)
 def source_hash() -> str:
-    """Hash of every source file of the package and of what else decides the machine code it compiles to."""
+    """Hash of the sources that are compiled, and of what else decides the machine code that they become."""
     digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in compiled_sources():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     flags = [getattr(config, name) for name in ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT")]
     digest.update(repr((numba.__version__, llvmlite.__version__, sys.version, flags)).encode())
     return digest.hexdigest()[:20]
@@ -202,7 +211,7 @@ class DiskCache(_Cache):
         return cache_folder() / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.kernel"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        target_context.refresh()
+        # Numba refreshes the context here, which imports all that it can compile (0.2 s); loading needs none of it.
         found = self._load(self.path(sig, target_context.codegen()), target_context) if self.enabled else None
         if found is None:
             counts.misses.append(self.name)
@@ -282,7 +291,7 @@ def block(name: str, signature: Any, function: Callable[..., Any]) -> int:
     A block runs over many numbers, so the indirect call costs nothing that can be measured (0.8 ns an element for
     512 tanh, called or inlined), and the kernel that calls it need not be compiled again for another block.
     """
-    options = {"fastmath": FASTMATH, "error_model": "numpy"}  # carray needs reference counts
+    options = {"fastmath": FASTMATH, "error_model": "numpy", "_nrt": False}
     callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
     callback._cache = _claim(name)
     callback.compile()

@@ -75,8 +75,8 @@ def cross_entropy(F: type) -> Row:
             total += delta[start + c]
         share = scale * (one / total)
         for c in range(width):
-            delta[start + c] *= share
-        delta[start + label] -= scale
+            delta[start + c] = delta[start + c] * share
+        delta[start + label] = delta[start + label] - scale
         return F(math.log(total)) - (z[start + label] - top), one if best == label else zero
 
     return row

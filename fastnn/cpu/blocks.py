@@ -10,12 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import types
 
 from fastnn.activations import ACTIVATIONS
 from fastnn.compiler import block
 from fastnn.losses import LOSSES
-from fastnn.optimizers import OPTIMIZERS, WIDTH
+from fastnn.optimizers import OPTIMIZERS
 from fastnn.random import DROPOUT, philox
 
 
@@ -33,14 +33,12 @@ def activation(name: str, F: type) -> tuple[int, int]:
     pointer = types.CPointer(number(F))
 
     def forward(y, n, slope):
-        ys = carray(y, (n,))
         for i in range(n):
-            ys[i] = value(ys[i], slope)
+            y[i] = value(y[i], slope)
 
     def backward(y, d, n, slope):
-        ys, ds = carray(y, (n,)), carray(d, (n,))
         for i in range(n):
-            ds[i] *= derivative(ys[i], slope)
+            d[i] = d[i] * derivative(y[i], slope)
 
     label = f"{name}.{np.dtype(F).name}"
     there = block(f"activations.{label}.forward", types.void(pointer, types.intp, number(F)), forward)
@@ -50,29 +48,25 @@ def activation(name: str, F: type) -> tuple[int, int]:
 
 @lru_cache
 def loss(name: str, F: type) -> int:
-    """Address of the loss over rows: (z, delta, stride, target, samples, index, losses, hits, rows, width,
+    """Address of the loss over rows: (z, delta, stride, target, index, losses, hits, rows, width,
     scale).
 
-    z and delta have `stride` numbers a row; row r's target is that of sample index[r] of all `samples`: a class
+    z and delta have `stride` numbers a row; row r's target is that of sample index[r]: a class
     (int64), or `width` numbers. Writes delta, and each row's loss and hit.
     """
     entry = LOSSES[name]
     row = entry.make(F)
     numbers, integers = types.CPointer(number(F)), types.CPointer(types.int64)
-    width_of_target = 0 if entry.labels else 1
+    labels = entry.labels
 
-    def over_rows(z, delta, stride, target, samples, index, losses, hits, rows, width, scale):
-        per_sample = 1 if width_of_target == 0 else width
-        size = rows * stride
-        zs, ds = carray(z, (size,)), carray(delta, (size,))
-        indices, ls, hs = carray(index, (rows,)), carray(losses, (rows,)), carray(hits, (rows,))
-        ts = carray(target, (samples * per_sample,))
+    def over_rows(z, delta, stride, target, index, losses, hits, rows, width, scale):
+        per_sample = 1 if labels else width
         for r in range(rows):
-            ls[r], hs[r] = row(zs, ds, r * stride, width, ts, indices[r] * per_sample, scale)
+            losses[r], hits[r] = row(z, delta, r * stride, width, target, index[r] * per_sample, scale)
 
     targets = integers if entry.labels else numbers
     signature = types.void(
-        numbers, numbers, types.intp, targets, types.intp, integers, numbers, numbers, types.intp, types.intp, number(F)
+        numbers, numbers, types.intp, targets, integers, numbers, numbers, types.intp, types.intp, number(F)
     )
     return block(f"losses.{name}.{np.dtype(F).name}", signature, over_rows)
 
@@ -87,8 +81,6 @@ def dropout(F: type) -> int:
     pointer, zero, one = types.CPointer(number(F)), F(0), F(1)
 
     def drop(x, y, rows, stride, first, step, layer, seed, rate):
-        size = rows * stride
-        xs, ys = carray(x, (size,)), carray(y, (size,))
         scale = one / (one - rate)
         edge = np.uint64(np.float64(rate) * 4294967296.0)
         for r in range(rows):
@@ -96,7 +88,7 @@ def dropout(F: type) -> int:
                 draws = philox(seed, seed >> 32, c, first + r, step, DROPOUT | (layer << 8))
                 for i in range(min(4, stride - c)):
                     at = r * stride + c + i
-                    ys[at] = xs[at] * scale if draws[i] >= edge else zero
+                    y[at] = x[at] * scale if draws[i] >= edge else zero
 
     signature = types.void(pointer, pointer, *([types.intp] * 6), number(F))
     return block(f"dropout.{np.dtype(F).name}", signature, drop)
@@ -113,20 +105,16 @@ def update(name: str, slots: int, F: type) -> int:
 
     if slots == 1:
 
-        def over_parameters(w, g, m, v, n, coefficients):
-            ws, gs, ms = carray(w, (n,)), carray(g, (n,)), carray(m, (n,))
-            c = carray(coefficients, (WIDTH,))
+        def over_parameters(w, g, m, v, n, c):
             k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])  # in registers: memory might alias the parameters
             for i in range(n):
-                ws[i], ms[i], _ = rule(ws[i], gs[i], ms[i], zero, k)
+                w[i], m[i], _ = rule(w[i], g[i], m[i], zero, k)
     else:
 
-        def over_parameters(w, g, m, v, n, coefficients):
-            ws, gs, ms, vs = carray(w, (n,)), carray(g, (n,)), carray(m, (n,)), carray(v, (n,))
-            c = carray(coefficients, (WIDTH,))
+        def over_parameters(w, g, m, v, n, c):
             k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
             for i in range(n):
-                ws[i], ms[i], vs[i] = rule(ws[i], gs[i], ms[i], vs[i], k)
+                w[i], m[i], v[i] = rule(w[i], g[i], m[i], v[i], k)
 
     signature = types.void(pointer, pointer, pointer, pointer, types.intp, pointer)
     return block(f"optimizers.{name}.{slots}.{np.dtype(F).name}", signature, over_parameters)

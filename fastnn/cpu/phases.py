@@ -139,7 +139,7 @@ def rows_phase(net, work, data, index, low, high, scale, step):
         rows = min(GRAIN, high - r)
         z, delta = base + (work.outputs[last] + r * stride) * F, base + (work.deltas[last] + r * stride) * F
         losses, hits = work.losses.ctypes.data + r * F, work.hits.ctypes.data + r * F
-        call(work.loss, (z, delta, stride, data.targets, data.samples, index.ctypes.data + r * 8, losses, hits,
+        call(work.loss, (z, delta, stride, data.targets, index.ctypes.data + r * 8, losses, hits,
                          rows, net.sizes[last], scale))  # fmt: skip
         if net.backward[last - 1] != 0:
             call(net.backward[last - 1], (z, delta, rows * stride, net.slope[last - 1]))

@@ -1,0 +1,94 @@
+"""fastnn beside a prototype of its training step, interleaved in one process.
+
+    python benchmarks/floor.py PATH/TO/two_phase.py [--rounds 7]
+
+The prototype is a module with `network`, `workspace` and `epoch_kernel` as in the design notes: plain SGD in float32, no
+shuffling, full batches only. Both train the same weights on the same rows; the medians' ratio is what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import fastnn as fnn
+from fastnn.cpu import engine
+
+SHAPES = (
+    ([2, 16, 16, 2], "tanh", 32),
+    ([64, 32, 10], "relu", 32),
+    ([784, 128, 10], "relu", 64),
+    ([784, 512, 512, 10], "relu", 128),
+    ([784, 2048, 2048, 10], "relu", 512),
+)
+ROWS = 4096
+RATE = 0.01
+
+
+def load(path: Path):
+    """The prototype's module, whose own imports lie beside it."""
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("prototype", type=Path)
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    chosen = options.parse_args()
+    proto = load(chosen.prototype)
+    codes = {"tanh": proto.TANH, "relu": proto.RELU}
+    print(f"{'network':24} {'batch':>5} {'threads':>7} {'fastnn us':>10} {'prototype us':>12} {'ratio':>6} {'GFLOP/s':>8}")
+    for threads in chosen.threads:
+        epoch = proto.serial if threads == 1 else proto.threaded
+        for sizes, activation, batch in SHAPES:
+            rng = np.random.default_rng(0)
+            x = rng.standard_normal((ROWS, sizes[0])).astype(np.float32)
+            y = rng.integers(0, sizes[-1], ROWS)
+            theirs, work = proto.network(sizes, codes[activation], rng), proto.workspace(sizes, batch, threads)
+            net = fnn.Network(sizes, activation=activation, seed=0)
+            for w, layer in zip(theirs.w, net.layers, strict=False):
+                layer.weight = theirs.theta[w : w + layer.weight.size].reshape(layer.weight.shape)
+            runner = engine.Runner(
+                net.architecture, net.storage, (x, y), loss="cross_entropy", optimizer=fnn.SGD(RATE), batch=batch,
+                shuffle=False, threads=threads,
+            )  # fmt: skip
+            steps = ROWS // batch
+            order = np.arange(ROWS)
+            times: dict[str, list[float]] = {"fastnn": [], "prototype": []}
+            # Short steps are repeated so that one measurement takes a few milliseconds at least.
+            repeats = max(1, int(5e-3 / (steps * engine.flops(tuple(sizes), batch) / 4e10 + steps * 2e-6)))
+            for _ in range(chosen.rounds + 1):
+                began = time.perf_counter()
+                for _ in range(repeats):
+                    runner.run(steps, RATE)
+                middle = time.perf_counter()
+                for _ in range(repeats):
+                    epoch(theirs, work, x, y, order, batch, RATE)
+                end = time.perf_counter()
+                times["fastnn"].append((middle - began) / steps / repeats)
+                times["prototype"].append((end - middle) / steps / repeats)
+            ours, floor = (statistics.median(t[1:]) for t in times.values())  # the first round compiles or warms up
+            drift = np.abs(net.layers[0].weight.ravel() - theirs.theta[: net.layers[0].weight.size]).max()
+            assert drift < 1e-2, f"the two no longer train the same network: weights differ by {drift}"
+            rate = engine.flops(tuple(sizes), batch) / ours / 1e9
+            name = "-".join(map(str, sizes)) + " " + activation
+            print(
+                f"{name:24} {batch:5} {threads:7} {ours * 1e6:10.2f} {floor * 1e6:12.2f} {ours / floor:6.2f} {rate:8.1f}",
+                flush=True,
+            )
+            runner.close()
+
+
+if __name__ == "__main__":
+    main()
