@@ -1,9 +1,9 @@
 """fastnn beside a prototype of its training step, interleaved in one process.
 
-    python benchmarks/floor.py PATH/TO/two_phase.py [--rounds 7]
+    python -m benchmarks.floor PATH/TO/two_phase.py [--rounds 7]
 
-The prototype is a module with `network`, `workspace` and `epoch_kernel` as in the design notes: plain SGD in float32, no
-shuffling, full batches only. Both train the same weights on the same rows; the medians' ratio is what counts.
+The prototype is a module with `network`, `workspace` and `epoch_kernel` as in the design notes: plain SGD in float32,
+no shuffling, full batches only. Both train the same weights on the same rows; the medians' ratio is what counts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,9 @@ from pathlib import Path
 import numpy as np
 
 import fastnn as fnn
+from benchmarks.table import NETWORKS, ROWS
 from fastnn.cpu import engine
 
-SHAPES = (
-    ([2, 16, 16, 2], "tanh", 32),
-    ([64, 32, 10], "relu", 32),
-    ([784, 128, 10], "relu", 64),
-    ([784, 512, 512, 10], "relu", 128),
-    ([784, 2048, 2048, 10], "relu", 512),
-)
-ROWS = 4096
 RATE = 0.01
 
 
@@ -48,11 +41,13 @@ def main() -> None:
     chosen = options.parse_args()
     proto = load(chosen.prototype)
     codes = {"tanh": proto.TANH, "relu": proto.RELU}
-    print(f"{'network':24} {'batch':>5} {'threads':>7} {'fastnn us':>10} {'prototype us':>12} {'ratio':>6} {'GFLOP/s':>8}")
+    print(
+        f"{'network':24} {'batch':>5} {'threads':>7} {'fastnn us':>10} {'prototype us':>12} {'ratio':>6} {'GFLOP/s':>8}"
+    )
     for threads in chosen.threads:
         epoch = proto.serial if threads == 1 else proto.threaded
-        for sizes, activation, batch in SHAPES:
-            rng = np.random.default_rng(0)
+        for work_name, (shape, activation, batch) in NETWORKS.items():
+            sizes, rng = list(shape), np.random.default_rng(0)
             x = rng.standard_normal((ROWS, sizes[0])).astype(np.float32)
             y = rng.integers(0, sizes[-1], ROWS)
             theirs, work = proto.network(sizes, codes[activation], rng), proto.workspace(sizes, batch, threads)
@@ -82,11 +77,9 @@ def main() -> None:
             drift = np.abs(net.layers[0].weight.ravel() - theirs.theta[: net.layers[0].weight.size]).max()
             assert drift < 1e-2, f"the two no longer train the same network: weights differ by {drift}"
             rate = engine.flops(tuple(sizes), batch) / ours / 1e9
-            name = "-".join(map(str, sizes)) + " " + activation
-            print(
-                f"{name:24} {batch:5} {threads:7} {ours * 1e6:10.2f} {floor * 1e6:12.2f} {ours / floor:6.2f} {rate:8.1f}",
-                flush=True,
-            )
+            name = f"{work_name} {activation}"
+            figures = f"{ours * 1e6:10.2f} {floor * 1e6:12.2f} {ours / floor:6.2f} {rate:8.1f}"
+            print(f"{name:24} {batch:5} {threads:7} {figures}", flush=True)
             runner.close()
 
 

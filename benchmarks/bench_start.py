@@ -1,0 +1,48 @@
+"""From nothing to the first training step, in a new process: with the kernels on disk, and with none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+FIRST_STEP = """
+import time
+began = time.perf_counter()
+import numpy as np
+import fastnn as fnn
+x = np.random.default_rng(0).random((64, 17), dtype=np.float32)
+fnn.Network([17, 33, 5]).fit(x, np.arange(64) % 5, batch_size=64, epochs=1)
+print(time.perf_counter() - began)
+"""
+
+
+def seconds(folder: str) -> float:
+    """Seconds from the import to the end of the first step, in a process that keeps its kernels in `folder`."""
+    environment = {**os.environ, "FASTNN_CACHE_DIR": folder}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_STEP], env=environment, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+class FirstStep:
+    unit = "seconds"
+    timeout = 300
+
+    def setup_cache(self) -> str:
+        folder = tempfile.mkdtemp(prefix="fastnn-asv-")
+        seconds(folder)
+        return folder
+
+    setup_cache.timeout = 300  # type: ignore[attr-defined]
+
+    def track_warm(self, folder: str) -> float:
+        return min(seconds(folder) for _ in range(3))
+
+    def track_cold(self, folder: str) -> float:
+        with tempfile.TemporaryDirectory(prefix="fastnn-asv-") as empty:
+            return seconds(empty)
+
+    track_warm.unit = track_cold.unit = "seconds"  # type: ignore[attr-defined]
