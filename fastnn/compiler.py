@@ -120,8 +120,12 @@ def on_compile(listener: Notice) -> Callable[[], None]:
 def preparing() -> Iterator[None]:
     """Group compilations: one notice at the first that misses the cache, one when the group is done."""
     _compiling.begin()
+    depth = _compiling.depth
     try:
         yield
+    except BaseException:
+        _compiling.depth = depth  # a compile that failed or was interrupted never came to its end
+        raise
     finally:
         _compiling.end()
 
