@@ -294,7 +294,7 @@ class Trainer:
             seconds=self._seconds,
             state=self.state,
             message=str(self.divergence()) if result.diverged else "",
-            layers=self._look() if self._observe else (),
+            layers=self._look() if self._observe and not result.diverged else latest.layers,
             epoch_ended=bool(trained and ended),
         )
         return self._latest
