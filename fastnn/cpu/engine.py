@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import compiler
 from fastnn.cpu import blocks, train
-from fastnn.cpu.gemm import gemm_address
+from fastnn.cpu.gemm import gemm_address, panel_columns
 from fastnn.cpu.machine import lanes
 from fastnn.cpu.phases import GRAIN, ROWS, TILE, Data, Net, Work
 from fastnn.cpu.primitives import new_barrier
@@ -17,6 +17,7 @@ from fastnn.cpu.team import Team, cores
 from fastnn.optimizers import WIDTH, Optimizer
 
 SPARE = 64  # numbers behind an array that a whole vector may read, and nobody uses
+PACKED_FROM = 256  # outputs of a layer whose weight is kept in panels for the forward pass too
 _EMPTY = Data(0, 0, 0, 0, 0)
 
 
@@ -58,12 +59,16 @@ def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) 
         gemm = gemm_address(F)
         drop = blocks.dropout(F) if any(architecture.dropout) else 0
     width = lanes(F)
-    strides = np.array([-(-size // width) * width for size in sizes], np.int64)
+    vectors = np.array([-(-size // width) * width for size in sizes], np.int64)
+    # A power of two between rows would put a column's numbers into few sets of the cache.
+    strides = np.array([n + width if n * np.dtype(F).itemsize % 512 == 0 else n for n in vectors], np.int64)
     weight, bias, _ = offsets(sizes)
     return Net(
         parameters=parameters,
         sizes=np.array(sizes, np.int64),
+        vectors=vectors,
         strides=strides,
+        panel=panel_columns(F),
         weight=weight,
         bias=bias,
         forward=np.array([pair[0] for pair in pairs], np.int64),
@@ -91,6 +96,17 @@ def _tiles(sizes: tuple[int, ...], workers: int) -> tuple[np.ndarray, np.ndarray
     firsts = np.searchsorted(middles, np.arange(workers + 1) * work[-1] / workers)
     firsts[0], firsts[-1] = 0, len(tiles)
     return np.array(tiles, np.int64), firsts.astype(np.int64)
+
+
+def _panels(sizes: tuple[int, ...], panel: int) -> tuple[list[int], list[int], int]:
+    """Where each layer's weight and its transpose begin among the panels (-1: nowhere), and how many numbers they are."""
+    packed, transposed, end = [], [], 0
+    for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        packed.append(end if fan_out >= PACKED_FROM else -1)
+        end += -(-fan_out // panel) * panel * fan_in if fan_out >= PACKED_FROM else 0
+        transposed.append(end if layer else -1)
+        end += -(-fan_in // panel) * panel * fan_out if layer else 0
+    return packed, transposed, end
 
 
 def flops(sizes: tuple[int, ...], batch: int) -> int:
@@ -186,6 +202,7 @@ class Runner:
                 places[name].append(end)
                 if name != "deltas" or layer > 0:
                     end += -(-self.batch * int(stride) // 16) * 16
+        packed, transposed, size = _panels(sizes, net.panel)
         tiles, firsts = _tiles(sizes, self.workers)
         rows = max(self.batch, self.workers * ROWS)
         block = max(4096, *sizes[1:])
@@ -194,7 +211,9 @@ class Runner:
             outputs=np.array(places["outputs"], np.int64),
             inputs=np.array(places["inputs"], np.int64),
             deltas=np.array(places["deltas"], np.int64),
-            transposed=aligned(self.parameters.size, F),
+            panels=aligned(size, F),
+            packed=np.array(packed, np.int64),
+            transposed=np.array(transposed, np.int64),
             target=target,
             m=self.memory[0],
             v=self.memory[1],

@@ -13,6 +13,15 @@ from fastnn.cpu.machine import lanes, machine, tiles
 from fastnn.cpu.simd import micro_kernel
 
 
+# Terms of a sum that are added up in registers before C is visited: a panel of B this long stays in the first cache.
+LONGEST = 320
+
+
+def panel_columns(F: type) -> int:
+    """How many columns of B a panel has."""
+    return max(tiles()) * lanes(F)
+
+
 def _panel(F: type, vectors: int, masked: bool) -> Any:
     """A function over all rows of one panel of columns, `vectors` wide."""
     size = np.dtype(F).itemsize
@@ -71,15 +80,27 @@ def _product(F: type) -> Any:
             else:
                 rest1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
 
-    def product(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, N, K, alpha, beta):
-        j = 0
-        while j + widest * width <= N:
-            full(A, row_a, column_a, B + j * size, row_b, S + j * size, row_s, C + j * size, row_c,
-                 M, widest * width, K, alpha, beta)  # fmt: skip
-            j += widest * width
-        if j < N:
-            edge(A, row_a, column_a, B + j * size, row_b, S + j * size, row_s, C + j * size, row_c,
-                 M, N - j, K, alpha, beta)  # fmt: skip
+    columns = widest * width
+    one = F(1)
+
+    def product(A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c, M, N, K, alpha, beta):
+        blocks = max(1, (K + LONGEST - 1) // LONGEST)
+        length = (K + blocks - 1) // blocks
+        for block_ in range(blocks):
+            k = block_ * length
+            some = min(length, K - k)
+            a = A + k * column_a * size
+            j = 0
+            while j < N:
+                b = B + (j // columns * panel_b + k * row_b) * size
+                s, c = S + j * size, C + j * size
+                if j + columns <= N:
+                    full(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, columns, some, alpha, beta)
+                else:
+                    edge(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, N - j, some, alpha, beta)
+                j += columns
+            # What is longer than a block is added to what the blocks before have left in C.
+            S, row_s, beta = C, row_c, one
 
     return product
 
@@ -88,9 +109,11 @@ def _product(F: type) -> Any:
 def gemm_address(F: type) -> int:
     """Address of the product for type F.
 
-    Its arguments: A, row_a, column_a, B, row_b, S, row_s, C, row_c (addresses, then strides in elements), M, N, K,
-    alpha, beta. C is M x N, A is M x K, B is K x N; rows of B, S and C are contiguous.
+    Its arguments: A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c (addresses, then strides in elements), M, N,
+    K, alpha, beta. C is M x N, A is M x K, B is K x N; rows of S and C are contiguous. B lies in panels of
+    `panel_columns(F)` columns, `panel_b` apart, in each of which its rows are `row_b` apart: for a matrix in rows,
+    panel_b is the panel's width.
     """
     number = types.float32 if F is np.float32 else types.float64
-    signature = types.void(*([types.intp] * 12 + [number] * 2))
+    signature = types.void(*([types.intp] * 13 + [number] * 2))
     return block(f"gemm.{np.dtype(F).name}", signature, _product(F))

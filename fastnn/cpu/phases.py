@@ -6,8 +6,9 @@
             transposed copy that the next step's deltas read.
 
 Legend: B rows of a batch, I and O units before and after a layer, layer l = 0 .. L-1 lies between units l and l+1.
-Rows of outputs and deltas are padded to whole vectors (`strides`), so products and blocks over them need no masks; what
-lands in the padding is never read. How work is cut depends on sizes only, never on the number of workers, and every sum
+Rows of outputs and deltas are padded to whole vectors (`vectors`), so products and blocks over them need no masks; what
+lands in the padding is never read. Weights are kept twice more, as the panels that products read one after the other
+(gemm.py): as (O, I) for the deltas, and where rows are long as (I, O) for the forward pass. How work is cut depends on sizes only, never on the number of workers, and every sum
 has one order: results are the same bits for any number of workers.
 """
 
@@ -30,7 +31,9 @@ class Net(NamedTuple):
 
     parameters: np.ndarray  # F, flat: weight (I, O) and bias (O,) of each layer in turn
     sizes: np.ndarray  # (L + 1,) units, inputs first
-    strides: np.ndarray  # (L + 1,) units padded to whole vectors
+    vectors: np.ndarray  # (L + 1,) units padded to whole vectors
+    strides: np.ndarray  # (L + 1,) from one row of a batch to the next
+    panel: int  # columns in a panel of a product's right side
     weight: np.ndarray  # where the layer's weight begins in parameters
     bias: np.ndarray  # where its bias begins
     forward: np.ndarray  # address of its activation's forward block, 0 for identity
@@ -62,7 +65,9 @@ class Work(NamedTuple):
     outputs: np.ndarray  # (L + 1,) where the batch's outputs of units l begin, before dropout
     inputs: np.ndarray  # (L + 1,) the same after dropout: what layer l reads
     deltas: np.ndarray  # (L + 1,)
-    transposed: np.ndarray  # F, each layer's weight as (O, I), at the weight's own offset
+    panels: np.ndarray  # F, weights in panels
+    packed: np.ndarray  # (L,) where the layer's weight (I, O) begins in panels, -1 where parameters serve as they are
+    transposed: np.ndarray  # (L,) where its transpose (O, I) begins
     target: np.ndarray  # F, like parameters: what the tile phase changes, the parameters or a gradient
     m: np.ndarray  # F, what the optimizer remembers, like parameters or empty
     v: np.ndarray  # F
@@ -83,7 +88,8 @@ def forward(net, inputs, row, rows, worker):
     at = worker * ROWS * net.widest
     source, stride = inputs, row
     for layer in range(net.sizes.size - 1):
-        product(net, layer, source, stride, net.scratch.ctypes.data + at * F, rows)
+        weight = net.parameters.ctypes.data + net.weight[layer] * F
+        product(net, layer, source, stride, weight, net.sizes[layer + 1], net.panel, net.scratch.ctypes.data + at * F, rows)
         activate(net, layer, net.scratch, at, rows)
         source, stride = net.scratch.ctypes.data + at * F, net.strides[layer + 1]
         at = at + half if at < half else at - half
@@ -98,12 +104,11 @@ def share(rows, worker, workers):
 
 
 @inner
-def product(net, layer, source, stride, z, rows):
-    """z = x W + b for `rows` rows x at address `source`, `stride` numbers apart."""
-    F, out, parameters = net.one.itemsize, net.strides[layer + 1], net.parameters.ctypes.data
-    weight, bias = parameters + net.weight[layer] * F, parameters + net.bias[layer] * F
-    call(net.gemm, (source, stride, 1, weight, net.sizes[layer + 1], bias, 0, z, out,
-                    rows, out, net.sizes[layer], net.one[1], net.one[1]))  # fmt: skip
+def product(net, layer, source, stride, weight, row, panel, z, rows):
+    """z = x W + b for `rows` rows x at address `source`, `stride` apart; W's rows and panels are `row`, `panel` apart."""
+    bias = net.parameters.ctypes.data + net.bias[layer] * net.one.itemsize
+    call(net.gemm, (source, stride, 1, weight, row, panel, bias, 0, z, net.strides[layer + 1],
+                    rows, net.vectors[layer + 1], net.sizes[layer], net.one[1], net.one[1]))  # fmt: skip
 
 
 @inner
@@ -127,11 +132,15 @@ def rows_phase(net, work, data, index, low, high, scale, step):
     for layer in range(last):
         if net.dropout[layer] > net.one[0]:
             drop_rows(net, work, layer, work.outputs[layer], work.inputs[layer], low, high, step)
+        weight, row, panel = net.parameters.ctypes.data + net.weight[layer] * F, net.sizes[layer + 1], net.panel
+        if work.packed[layer] >= 0:
+            weight = work.panels.ctypes.data + work.packed[layer] * F
+            row, panel = net.panel, net.panel * net.sizes[layer]
         for r in range(low, high, ROWS):
             rows = min(ROWS, high - r)
             x = base + (work.inputs[layer] + r * net.strides[layer]) * F
             at = work.outputs[layer + 1] + r * net.strides[layer + 1]
-            product(net, layer, x, net.strides[layer], base + at * F, rows)
+            product(net, layer, x, net.strides[layer], weight, row, panel, base + at * F, rows)
             activate(net, layer, buffer, at, rows)
 
     stride = net.strides[last]
@@ -151,9 +160,9 @@ def rows_phase(net, work, data, index, low, high, scale, step):
             rows = min(ROWS, high - r)
             at = work.deltas[layer] + r * stride
             dz = base + (work.deltas[layer + 1] + r * net.strides[layer + 1]) * F
-            weight = work.transposed.ctypes.data + net.weight[layer] * F
-            call(net.gemm, (dz, net.strides[layer + 1], 1, weight, net.sizes[layer], base, 0, base + at * F, stride,
-                            rows, stride, size, net.one[1], net.one[0]))  # fmt: skip
+            weight = work.panels.ctypes.data + work.transposed[layer] * F
+            call(net.gemm, (dz, net.strides[layer + 1], 1, weight, net.panel, net.panel * size, base, 0, base + at * F,
+                            stride, rows, net.vectors[layer], size, net.one[1], net.one[0]))  # fmt: skip
             if net.dropout[layer] > net.one[0]:
                 drop_rows(net, work, layer, work.deltas[layer], work.deltas[layer], r, r + rows, step)
             if net.backward[layer - 1] != 0:
@@ -180,11 +189,8 @@ def tile_phase(net, work, t, batch, coefficients, worker):
     start = net.weight[layer] + low * fan_out
     # z = x W + b  =>  dW = x^T dz
     change(net, work, layer, x, 1, net.strides[layer], start, high - low, batch, coefficients, worker)
-    if layer > 0 and work.update >= 0:
-        fan_in = net.sizes[layer]
-        weight = net.parameters[start : start + (high - low) * fan_out]
-        transposed = work.transposed[net.weight[layer] : net.weight[layer] + fan_in * fan_out]
-        transpose(weight, transposed, low, high, fan_in, fan_out)
+    if work.update >= 0:
+        pack(net, work, layer, low, high)
     if low == 0:
         # db = 1^T dz: the bias is the weight of an input that is always 1
         change(net, work, layer, net.one.ctypes.data + F, 0, 0, net.bias[layer], 1, batch, coefficients, worker)
@@ -197,7 +203,7 @@ def change(net, work, layer, x, row, column, start, rows, batch, coefficients, w
     dz = work.buffer.ctypes.data + work.deltas[layer + 1] * F
     stride, target = net.strides[layer + 1], work.target.ctypes.data + start * F
     if work.update <= 0:
-        call(net.gemm, (x, row, column, dz, stride, target, fan_out, target, fan_out, rows, fan_out, batch,
+        call(net.gemm, (x, row, column, dz, stride, net.panel, target, fan_out, target, fan_out, rows, fan_out, batch,
                         coefficients[0], coefficients[1]))  # fmt: skip
         return
     # The gradient of a few rows stays in cache between its product and the update that reads it once.
@@ -206,16 +212,26 @@ def change(net, work, layer, x, row, column, start, rows, batch, coefficients, w
     for r in range(0, rows, block):
         some = min(block, rows - r)
         at = (start + r * fan_out) * F
-        call(net.gemm, (x + r * row * F, row, column, dz, stride, gradient, fan_out, gradient, fan_out,
+        call(net.gemm, (x + r * row * F, row, column, dz, stride, net.panel, gradient, fan_out, gradient, fan_out,
                         some, fan_out, batch, net.one[1], net.one[0]))  # fmt: skip
         call(work.update, (work.target.ctypes.data + at, gradient, work.m.ctypes.data + at, work.v.ctypes.data + at,
                            some * fan_out, coefficients.ctypes.data))  # fmt: skip
 
 
 @inner
-def transpose(weight, transposed, low, high, fan_in, fan_out):
-    """transposed[o, i] = weight[i - low, o] for rows i of low .. high, a cache line of i at a time."""
-    for i0 in range(low, high, GRAIN):
-        for o in range(fan_out):
-            for i in range(i0, min(i0 + GRAIN, high)):
-                transposed[o * fan_in + i] = weight[(i - low) * fan_out + o]
+def pack(net, work, layer, low, high):
+    """Bring the panels of rows low .. high of a layer's weight, which have just changed, up to date."""
+    fan_in, fan_out, panel, F = net.sizes[layer], net.sizes[layer + 1], net.panel, net.one.itemsize
+    weight, panels = net.parameters[net.weight[layer] :], work.panels
+    if work.packed[layer] >= 0:
+        for o in range(0, fan_out, panel):
+            columns = min(panel, fan_out - o) * F
+            to = panels.ctypes.data + (work.packed[layer] + o * fan_in) * F
+            for i in range(low, high):
+                copy(to + i * panel * F, weight.ctypes.data + (i * fan_out + o) * F, columns)
+    if layer > 0:
+        for first in range(low - low % panel, high, panel):
+            to = work.transposed[layer] + first * fan_out
+            for o in range(fan_out):
+                for i in range(max(low, first), min(high, first + panel)):
+                    panels[to + o * panel + i - first] = weight[i * fan_out + o]

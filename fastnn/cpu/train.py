@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.compiler import inner, kernel
-from fastnn.cpu.phases import ROWS, Data, forward, rows_phase, share, tile_phase, transpose
+from fastnn.cpu.phases import ROWS, Data, forward, pack, rows_phase, share, tile_phase
 from fastnn.cpu.primitives import call, wait_for_all
 from fastnn.random import shuffle
 
@@ -30,18 +30,6 @@ class Run(NamedTuple):
     val_results: (
         np.ndarray
     )  # float64 (epochs, 2): mean validation loss, and hits, at each epoch's end; a row for 0 steps
-
-
-@inner
-def refresh_transposed(net, work, worker, workers):
-    """Make the transposed weights from the weights, each worker some tiles: a caller may have written new ones."""
-    for t in range(work.firsts[worker], work.firsts[worker + 1]):
-        layer, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
-        if layer > 0:
-            fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-            start, end = net.weight[layer] + low * fan_out, net.weight[layer] + high * fan_out
-            transposed = work.transposed[net.weight[layer] : net.weight[layer] + fan_in * fan_out]
-            transpose(net.parameters[start:end], transposed, low, high, fan_in, fan_out)
 
 
 @inner
@@ -86,7 +74,8 @@ def train(net, work, data, run, worker):
     samples = run.order.size
     per_epoch = (samples + batch - 1) // batch
     ended = 0
-    refresh_transposed(net, work, worker, workers)
+    for t in range(work.firsts[worker], work.firsts[worker + 1]):  # a caller may have written new weights
+        pack(net, work, work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2])
     if not wait_for_all(work.barrier, workers):
         return
     for s in range(run.steps):
