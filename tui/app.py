@@ -41,6 +41,13 @@ class FastnnApp(App[None]):
         """Open on the Train screen."""
         return TrainScreen(self.session)
 
+    @property
+    def train(self) -> TrainScreen:
+        """The Train screen, also while a dialog is over it."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, TrainScreen)
+        return screen
+
     def on_mount(self) -> None:
         """Start the session once the first screen is painted: importing holds the interpreter's lock."""
         self.call_after_refresh(self.session.start)
@@ -53,7 +60,7 @@ class FastnnApp(App[None]):
         """The command palette offers the table of actions."""
         for action in ACTIONS:
             if action.name != "palette":
-                callback = partial(self.run_action, f"screen.{action.name}")
+                callback = partial(self.train.run_action, action.name)
                 yield SystemCommand(action.title, f"{action.shown}  {action.help}", callback)
 
 

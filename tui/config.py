@@ -19,10 +19,10 @@ class RunConfig:
     layers: tuple[int, ...] = (64, 32)
     activation: str = "relu"
     init: str = "he"
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
+    optimizer: str = "sgd"
+    learning_rate: float = 0.05
     batch_size: int = 32
-    epochs: int = 50
+    epochs: int = 500
     seed: int = 0
 
 

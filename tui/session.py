@@ -20,8 +20,10 @@ from tui.history import Curve
 
 
 class Trainer(Protocol):
-    """The part of `fastnn.Trainer` that a session uses."""
+    """The part of `fastnn.Trainer` that a session uses; `epoch` is the number of epochs completed."""
 
+    @property
+    def epoch(self) -> int: ...
     def run(self, epochs: int, *, paused: bool = False) -> Iterator[Any]: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -234,7 +236,7 @@ class Session:
         view = self._view
         if view.snapshot is None or view.state == "finished":
             return view.config.epochs
-        return max(1, int(view.snapshot.epochs - view.snapshot.epoch) + 1)
+        return max(1, int(view.snapshot.epochs - self._trainer.epoch))
 
     def _advance(self) -> None:
         """Train one chunk and publish its snapshot."""
