@@ -198,10 +198,6 @@ class Session:
             return
         elif name == "rate":
             self._trainer.set_learning_rate(value)
-            view = self._view
-            if view.state == "ready":
-                # Nothing is trained yet, so this is how the run is configured, and a reset keeps it.
-                self._change(config=replace(view.config, learning_rate=value))
         elif name == "stop":
             if self._snapshots is not None and self._view.state != "ready":
                 self._trainer.stop()

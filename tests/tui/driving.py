@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from tui.app import FastnnApp
 from tui.config import RunConfig
+from tui.session import Session, View
 
 LIMIT = 60.0
 
@@ -23,6 +24,15 @@ async def until(pilot: Pilot, condition: Callable[[], bool], what: str = "") -> 
     while not condition():
         assert time.monotonic() < end, f"waited {LIMIT} s for {what or condition}: {pilot.app.session.view}"
         await pilot.pause(0.01)
+
+
+def reach(session: Session, condition: Callable[[View], bool]) -> View:
+    """Wait, without a screen, until the view satisfies the condition."""
+    end = time.monotonic() + LIMIT
+    while not condition(session.view):
+        assert time.monotonic() < end, session.view
+        time.sleep(0.001)
+    return session.view
 
 
 async def settle(pilot: Pilot) -> None:

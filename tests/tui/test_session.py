@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from driving import reach
 from fake_training import FakeBackend
 
 from tui.config import RunConfig
@@ -28,15 +29,6 @@ def make():
     yield make_one
     for session in sessions:
         assert session.close(30)
-
-
-def reach(session, condition):
-    """Wait until the view satisfies the condition."""
-    end = time.monotonic() + 60
-    while not condition(session.view):
-        assert time.monotonic() < end, session.view
-        time.sleep(0.001)
-    return session.view
 
 
 def at_rest(state):
@@ -105,14 +97,6 @@ def test_reset_restores_network_rate_and_curves(make):
     view = reach(session, lambda v: v.answered == number)
     assert view.state == "ready" and view.rate == RunConfig().learning_rate and view.snapshot.step == 0
     assert session.loss_curve()[0].size == session.validation_curve()[0].size == 0
-
-
-def test_rate_set_before_the_first_step_is_kept_by_reset(make):
-    session = make()
-    session.set_rate(0.02)
-    reach(session, lambda v: v.config.learning_rate == 0.02)
-    number = session.reset()
-    assert reach(session, lambda v: v.answered == number).rate == 0.02
 
 
 def test_configuration_that_fails_leaves_the_run_as_it_is(make):
