@@ -240,6 +240,8 @@ class Trainer:
                     return
         finally:
             runner.close()
+            if self.state in ("running", "paused"):  # the caller went away
+                self.state = "stopped"
 
     def _must_wait(self) -> bool:
         with self._changed:
