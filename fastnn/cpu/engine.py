@@ -282,7 +282,7 @@ class Runner:
         else:
             table = self.optimizer.coefficients(self.step + 1, steps, rate)
         with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
-            coefficients = table.astype(F)
+            coefficients: np.ndarray = table.astype(F)
         ends = (self.step + steps) // self.per_epoch - self.step // self.per_epoch
         validation = np.zeros((max(ends, int(evaluate)) if self.validation.samples else 0, 2))
         result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
