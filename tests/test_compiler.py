@@ -337,7 +337,9 @@ def test_folder_is_another_when_a_compiled_source_changes(tmp_path: Path) -> Non
 
 def test_all_that_compiled_code_reads_is_in_the_hash() -> None:
     """What a compiled source imports may be compiled into it: a function, or a constant that is frozen."""
-    assert {"compiler.py", "elementary.py", "random.py", "activations.py", "losses.py", "optimizers.py"} <= set(COMPILED)
+    assert {"compiler.py", "elementary.py", "random.py", "activations.py", "losses.py", "optimizers.py"} <= set(
+        COMPILED
+    )
     assert {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cpu").glob("*.py")} <= set(COMPILED)
     hashed = {"fastnn." + name.removesuffix(".py").replace("/", ".") for name in COMPILED} | {"fastnn", "fastnn.cpu"}
     for name in COMPILED:
