@@ -53,8 +53,8 @@ class FastnnApp(App[None]):
         self.call_after_refresh(self.session.start)
 
     def on_unmount(self) -> None:
-        """End the training thread; it answers between two chunks."""
-        self.session.close(timeout=1.0)
+        """End the training thread; it answers between two chunks, but a compilation does not."""
+        self.session.close(timeout=0.3)
 
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
         """The command palette offers the table of actions."""
@@ -69,7 +69,7 @@ def main() -> int:
     app = FastnnApp()
     app.run()
     code = app.return_code or 0
-    if not app.session.close(timeout=0.2):
+    if not app.session.close(timeout=0.1):
         # A compilation cannot be interrupted, and the interpreter would wait for it before it ends. The
         # terminal is restored by now, and files of the cache are written whole or not at all.
         sys.stdout.flush()

@@ -6,7 +6,7 @@ from tui.config import FieldError, RunConfig, read_config, read_layers, read_rat
 
 GOOD = {
     "data": "digits", "layers": "64 32", "activation": "relu", "init": "he", "optimizer": "sgd",
-    "learning_rate": "0.05", "batch_size": "32", "epochs": "500", "seed": "0",
+    "learning_rate": "0.001", "batch_size": "32", "epochs": "5000", "seed": "0",
 }  # fmt: skip
 
 

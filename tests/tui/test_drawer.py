@@ -23,7 +23,7 @@ async def test_shows_the_configuration_and_the_choices_of_the_backend():
         drawer = await opened_drawer(pilot, app)
         assert drawer.texts() == {
             "data": "digits", "layers": "64 32", "activation": "relu", "init": "he", "optimizer": "sgd",
-            "learning_rate": "0.05", "batch_size": "32", "epochs": "500", "seed": "0",
+            "learning_rate": "0.001", "batch_size": "32", "epochs": "5000", "seed": "0",
         }  # fmt: skip
         select = drawer.query_one("#field-data", Select)
         assert {value for _, value in select._options if isinstance(value, str)} == {
@@ -98,7 +98,7 @@ async def test_a_file_of_ones_own_can_be_named():
 
 
 async def test_a_rate_that_nobody_typed_follows_the_optimizer():
-    async with opened() as (pilot, app):
+    async with opened(config=RunConfig(optimizer="sgd", learning_rate=0.05)) as (pilot, app):
         drawer = await opened_drawer(pilot, app)
         rate = drawer.query_one("#field-learning_rate", Input)
         put(drawer, "optimizer", "adam")

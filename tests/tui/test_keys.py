@@ -172,7 +172,7 @@ async def test_quit_leaves_at_once_when_nothing_runs(key):
     async with opened() as (pilot, app):
         await press_until(pilot, key, lambda: app._exit)
     assert app.return_code == 0
-    assert not app.session._thread.is_alive()
+    assert app.session.close(30)
 
 
 async def test_q_asks_while_training_runs():
@@ -182,7 +182,7 @@ async def test_q_asks_while_training_runs():
         await press_until(pilot, "escape", lambda: not isinstance(app.screen, Confirm))
         await press_until(pilot, "q", lambda: isinstance(app.screen, Confirm))
         await press_until(pilot, "q", lambda: app._exit)
-    assert not app.session._thread.is_alive()
+    assert app.session.close(30)
 
 
 async def test_keys_in_the_bar_can_be_clicked():

@@ -32,7 +32,7 @@ async def test_loss_histograms_status_and_keys_are_on_the_screen(size):
             "300",
             "0.2188",
             "87.8%",
-            "0.05",
+            "0.001",
             "41.2k",
             "epoch 8/100",
         ):
@@ -89,8 +89,8 @@ async def test_a_storm_of_resizes_while_running():
     chance = random.Random(0)
     async with opened(config=RunConfig(epochs=100_000), pace=0.01) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.state == "running")
-        for _ in range(40):
-            await resize(pilot, chance.randint(1, 200), chance.randint(1, 60))
+        for _ in range(25):
+            await resize(pilot, chance.randint(1, 170), chance.randint(1, 50))
             if chance.random() < 0.3:
                 await press(pilot, chance.choice(["y", "t", "right", "d", "c", "escape"]))
         await resize(pilot, 160, 45)
@@ -102,7 +102,7 @@ async def test_random_keys_never_break_it():
     keys = ["space", "s", "e", "x", "r", "y", "n", "c", "tab", "enter", "escape", "d", "t", "l", "left", "right", "7"]
     keys += ["left_square_bracket", "right_square_bracket", "question_mark", "ctrl+p", "down", "backspace"]
     async with opened(config=RunConfig(epochs=100), pace=0.01) as (pilot, app):
-        for _ in range(200):
+        for _ in range(120):
             await press(pilot, chance.choice(keys))
         assert app.session._thread.is_alive() and not app._exit
 
@@ -127,7 +127,7 @@ async def test_ascii_terminals_get_ascii():
         await settle(pilot)
         text = text_of(app)
         assert text.isascii()
-        assert "RUNNING" in text and text.count("#") > 50 and "Loss" in text
+        assert "RUNNING" in text and text.count("#") > 50 and text.count("*") > 20 and "o" in text and "Loss" in text
 
 
 @pytest.mark.parametrize(

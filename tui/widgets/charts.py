@@ -21,6 +21,8 @@ RGB = tuple[int, int, int]
 HUGE = sys.float_info.max
 # Below this size plotext has no room for an axis and a curve.
 MIN_WIDTH, MIN_HEIGHT = 12, 4
+# Where a marker fills its cell, a dashed line needs another one.
+DASH = {"*": "o"}
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,9 @@ def line_chart(width: int, height: int, lines: list[Line], *, log_y: bool = Fals
         if line.dashed:
             columns, heights = _dashes(columns, heights)
         draw = figure.scatter if line.dashed or len(columns) < 2 else figure.plot
-        draw(columns, heights, marker=marker, color=line.color or "default")
+        draw(
+            columns, heights, marker=DASH.get(marker, marker) if line.dashed else marker, color=line.color or "default"
+        )
     figure.xlim(0, count - 1)
     figure.ylim(0, 1)
     ticks = [(float(y_axis.place(t)), label.rjust(label_width)) for t, label in y_axis.ticks]

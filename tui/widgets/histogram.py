@@ -56,7 +56,6 @@ class HistogramPlot(Plot):
     """The distribution of one layer's outputs on the last batch; layers are counted from 0."""
 
     snapshot: Any = None
-    marker = "hd"
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -93,7 +92,7 @@ class HistogramPlot(Plot):
             values.edges,
             color=self.color("plot-bars"),
             tall_color=self.color("plot-tall"),
-            marker=self.marker,
+            marker="#" if self.plain else "hd",
         )
 
 

@@ -47,6 +47,11 @@ class Plot(Widget):
         self._strips: list[Strip] | None = None
         self._drawn_size = (0, 0)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the terminal shows ASCII only."""
+        return bool(getattr(self.app, "ascii_only", False))
+
     def draw(self, width: int, height: int) -> str:
         """The plot's text for this size."""
         raise NotImplementedError
