@@ -1,4 +1,4 @@
-"""What a caller can get wrong: one clear error that names the argument, the value and what was expected; nothing else."""
+"""What a caller can get wrong: one clear error names the argument, the value and what was expected; nothing changes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ for layers, error, *words in [
     ([fnn.Input(4), fnn.Dropout(0.1), fnn.Dropout(0.1), fnn.Dense(3)], ValueError, "layers[1]", "Dense layer after"),
     ([fnn.Input(4), fnn.Dropout(0.1)], ValueError, "Dropout", "Dense layer after"),
 ]:
-    bad(f"Network({layers!r})", lambda net, layers=layers: fnn.Network(layers), error, *words)  # type: ignore[misc]
+    bad(f"Network({layers!r})", lambda net, layers=layers: fnn.Network(layers), error, *words)
 
 for option, value, error, *words in [
     ("activation", "rleu", ValueError, "activation", "'rleu'", "'relu'", "sigmoid"),
@@ -87,8 +87,8 @@ for option, value, error, *words in [
         bad(
             f"Network({shape}, {option}={value!r})",
             lambda net, shape=shape, option=option, value=value: fnn.Network(shape, **{option: value}),
-            error,  # type: ignore[arg-type]
-            *words,  # type: ignore[arg-type]
+            error,
+            *words,
         )
 
 for text, error, *words in [
@@ -134,7 +134,7 @@ for text, error, *words in [
     ("Adam(eps=-1e-8)", ValueError, "eps", "-1e-08", "[0, inf)"),
     ("Adam(beta1='x')", TypeError, "beta1", "'x'", "number"),
 ]:
-    bad(text, lambda net, text=text: eval(f"fnn.{text}"), error, *words)  # type: ignore[misc]
+    bad(text, lambda net, text=text: eval(f"fnn.{text}"), error, *words)
 
 
 # ---- inputs, for every function that takes them ----------------------------------------------------------------------
@@ -173,7 +173,7 @@ for name, (argument, call) in TAKE_X.items():
         ("-Inf", changed(X, (19, 3), -INF), ValueError, "-inf", "(19, 3)", "finite"),
         ("too large for float32", changed(X, (3, 1), 1e39, np.float64), ValueError, "float32", "(3, 1)", "finite"),
     ]:
-        bad(f"{name}: x {how}", lambda net, call=call, x=x: call(net, x), error, f"{argument}", *words)  # type: ignore[misc]
+        bad(f"{name}: x {how}", lambda net, call=call, x=x: call(net, x), error, f"{argument}", *words)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ for name, (argument, call_y) in TAKE_Y.items():
     ]:
         bad(
             f"{name}: y {how}, {loss}",
-            lambda net, call=call_y, y=y, loss=loss: call(net, y, loss),  # type: ignore[misc]
+            lambda net, call=call_y, y=y, loss=loss: call(net, y, loss),
             error,
             argument,
             *words,
@@ -263,7 +263,7 @@ for name, call_options in TRAIN.items():
     ]:
         bad(
             f"{name}: {option}={value!r}"[:60] + f" {len(BAD)}",
-            lambda net, call=call_options, option=option, value=value: call(net, **{option: value}),  # type: ignore[misc]
+            lambda net, call=call_options, option=option, value=value: call(net, **{option: value}),
             error,
             option,
             *words,
@@ -278,12 +278,12 @@ for value, error, *words in [
 ]:
     bad(
         f"fit: epochs={value!r}",
-        lambda net, v=value: net.fit(X, Y, epochs=v, batch_size=4),  # type: ignore[misc]
+        lambda net, v=value: net.fit(X, Y, epochs=v, batch_size=4),
         error,
         "epochs",
         *words,
     )
-    bad(f"Trainer.run({value!r})", lambda net, v=value: trainer(net, X, Y).run(v), error, "epochs", *words)  # type: ignore[misc]
+    bad(f"Trainer.run({value!r})", lambda net, v=value: trainer(net, X, Y).run(v), error, "epochs", *words)
 
 bad("fit: validation=True", lambda net: net.fit(X, Y, batch_size=4, validation=True), TypeError, "validation", "pair")
 bad("Trainer: data is a name", lambda net: fnn.Trainer(net, "digits"), TypeError, "data", "'digits'", "x_train")
@@ -292,14 +292,15 @@ bad(
     "Trainer: data without a test part",
     lambda net: fnn.Trainer(net, SimpleNamespace(x_train=X, y_train=Y), batch_size=4),
     TypeError,
-    "x_test",
+    "data",
+    "no x_test",
     "validation",
 )
 bad("Trainer: no network", lambda net: fnn.Trainer("net", SimpleNamespace()), TypeError, "network", "'net'", "Network")
 for rate in (-0.1, NAN, INF):
     bad(
         f"set_learning_rate({rate})",
-        lambda net, rate=rate: trainer(net, X, Y).set_learning_rate(rate),  # type: ignore[misc]
+        lambda net, rate=rate: trainer(net, X, Y).set_learning_rate(rate),
         ValueError,
         "learning_rate",
         str(rate),
@@ -314,7 +315,7 @@ for function in ("evaluate", "loss", "gradient"):
         "loss",
         "'msee'",
         "'mse'",
-    )  # type: ignore[misc]
+    )
 bad(
     "cross entropy of one output",
     lambda net: fnn.Network([4, 1]).fit(X, Y, batch_size=4),
@@ -333,7 +334,7 @@ for how, out, error, *words in [
     ("read-only", np.broadcast_to(np.zeros((20, 3), np.float32), (20, 3)), ValueError, "writable"),
     ("a list", [0.0], TypeError, "list", "array"),
 ]:
-    bad(f"call: out {how}", lambda net, out=out: net(X, out=out), error, "out", *words)  # type: ignore[misc]
+    bad(f"call: out {how}", lambda net, out=out: net(X, out=out), error, "out", *words)
 
 
 def assign(name: str, value: Any) -> Callable[[fnn.Network], None]:
@@ -408,7 +409,7 @@ def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(fnn.DataError, match="not a file"):
         fnn.load(tmp_path)
     with pytest.raises(TypeError, match="path: expected a file name, got 5"):
-        fnn.load(5)  # type: ignore[arg-type]
+        fnn.load(5)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.9, 0.999])
@@ -463,6 +464,6 @@ def test_network_that_cannot_be_saved(file: Path, tmp_path: Path) -> None:
     net.parameters[7] = 0
     for path, error in ((tmp_path / "no" / "net", fnn.DataError), (tmp_path, fnn.DataError), (5, TypeError)):
         with pytest.raises(error, match=r"no folder|is a folder|path: expected a file name"):
-            net.save(path)  # type: ignore[arg-type]
+            net.save(path)
     assert file.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [file.name]

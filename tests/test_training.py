@@ -10,6 +10,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_snapshots_are_frozen_and_count(one_step_chunks: None) -> None:
     assert [s.state for s in snapshots] == ["running"] * 9 + ["finished"]
     assert {s.epochs for s in snapshots} == {2} and {s.learning_rate for s in snapshots} == {0.1}
     assert {s.message for s in snapshots} == {""}
-    assert all(a.seconds < b.seconds for a, b in zip(snapshots, snapshots[1:], strict=False))
+    assert all(a.seconds < b.seconds for a, b in pairwise(snapshots))
     assert all(s.samples_per_second > 0 and 0 <= s.accuracy <= 1 for s in snapshots)
     assert [s.val_loss is None for s in snapshots] == [True] * 4 + [False] * 6
     assert [s.val_accuracy is None for s in snapshots] == [True] * 4 + [False] * 6
@@ -202,7 +203,7 @@ def test_histogram_of_equal_values() -> None:
 
 
 class Background:
-    """A run in a thread of its own; snapshots arrive in a queue. A run that hangs fails the test and not the session."""
+    """A run in a thread of its own, with a queue of its snapshots: one that hangs fails its test, not the session."""
 
     def __init__(self, trainer: fnn.Trainer, epochs: int, **options: Any) -> None:
         self.trainer = trainer
@@ -371,7 +372,7 @@ def test_chunks_grow_to_their_time(per_step: float, monkeypatch: pytest.MonkeyPa
     )
     steps = np.diff([0, *(snapshot.step for snapshot in run.run(max(3, int(1 / per_step / PER_EPOCH))))])
     assert steps[0] == 1
-    assert all(b <= 8 * a for a, b in zip(steps, steps[1:], strict=False))
+    assert all(b <= 8 * a for a, b in pairwise(steps))
     full = steps[4:-1] if per_step < 1e-3 else steps[3:-1]
     assert len(full) > 0
     if per_step < 0.05:
@@ -508,12 +509,15 @@ def test_training_goes_on_with_a_smaller_rate(optimizer: Any) -> None:
 
 
 class Mallinfo(ctypes.Structure):
-    """What glibc's mallinfo2 returns."""
+    """What glibc's mallinfo2 returns: ten numbers, of which these two are the bytes in use."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    ]
+    _fields_ = (
+        *((f"before{i}", ctypes.c_size_t) for i in range(4)),
+        ("hblkhd", ctypes.c_size_t),
+        *((f"between{i}", ctypes.c_size_t) for i in range(2)),
+        ("uordblks", ctypes.c_size_t),
+        *((f"after{i}", ctypes.c_size_t) for i in range(2)),
+    )
 
 
 def c_bytes() -> int:
