@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pytest
+from numba import types
 
-from fastnn.cpu.gemm import gemm_address
+from fastnn.compiler import block
+from fastnn.cpu import gemm
+from fastnn.cpu import machine as machines
 from fastnn.cpu.machine import describe, lanes, machine, tiles
 
 TYPES = [np.float32, np.float64]
+# LLVM compiles vectors of any width for any machine, so that every machine's product is tested on this one, if slowly.
+EVERY_MACHINE = {
+    "AVX-512": ("x86_64-unknown-linux-gnu", "+sse2,+avx,+avx2,+fma,+avx512f"),
+    "AVX2": ("x86_64-unknown-linux-gnu", "+sse2,+avx,+avx2,+fma,-avx512f"),
+    "SSE2": ("x86_64-unknown-linux-gnu", "+sse2,-avx,-avx2,-fma,-avx512f"),
+    "NEON": ("aarch64-unknown-linux-gnu", "+neon"),
+}
+# The other machines' in float32 alone: each costs seconds to compile, and the type changes only the number of lanes.
+OTHERS = [name for name in EVERY_MACHINE if name != machine().name]
+PRODUCTS = [(F, machine().name) for F in TYPES] + [(np.float32, name) for name in OTHERS]
 GUARD = 12345.678
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 48)
 COLUMNS = (
@@ -51,9 +65,23 @@ COLUMNS = (
 SUMS = (0, 1, 2, 7, 16, 33)
 
 
-def product(F: type) -> Any:
+@lru_cache
+def address(F: type, name: str) -> int:
+    """Address of the product that `name`'s machine would get."""
+    if name == machine().name:
+        return gemm.gemm_address(F)
+    other = describe(*EVERY_MACHINE[name])
+    number = types.float32 if F is np.float32 else types.float64
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machines, "machine", lambda: other)
+        patch.setattr(gemm, "machine", lambda: other)
+        signature = types.void(*([types.intp] * 12 + [number] * 2))
+        return block(f"tests.gemm.{name}.{np.dtype(F).name}", signature, gemm._product(F))
+
+
+def product(F: type, name: str | None = None) -> Any:
     number = ctypes.c_float if F is np.float32 else ctypes.c_double
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_ssize_t] * 12, number, number)(gemm_address(F))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_ssize_t] * 12, number, number)(address(F, name or machine().name))
 
 
 def matrix(rng: np.random.Generator, rows: int, columns: int, stride: int, fill: float, F: type) -> np.ndarray:
@@ -70,8 +98,9 @@ def bound(a: np.ndarray, b: np.ndarray, s: np.ndarray, alpha: float, beta: float
 
 
 def run(
-    F: type, m: int, n: int, k: int, *, alpha: float, beta: float, transposed: bool, pad: int, s_row: str = "matrix"
-) -> None:
+    F: type, m: int, n: int, k: int, *, alpha: float, beta: float, transposed: bool, pad: int, s_row: str = "matrix",
+    name: str | None = None,
+) -> None:  # fmt: skip
     rng = np.random.default_rng((m, n, k))
     # What must not be read, or not change the result, is NaN.
     a = matrix(rng, k, m, m + pad, np.nan, F).T if transposed else matrix(rng, m, k, k + pad, np.nan, F)
@@ -84,7 +113,7 @@ def run(
     c = memory[64 : 64 + m * (n + pad)].reshape(m, n + pad)
     size = np.dtype(F).itemsize
     alpha, beta = float(F(alpha)), float(F(beta))
-    product(F)(
+    product(F, name)(
         a.ctypes.data, a.strides[0] // size, a.strides[1] // size, b.ctypes.data, n + pad,
         s.ctypes.data, 0 if s_row == "bias" else n + pad, c.ctypes.data, n + pad, m, n, k, alpha, beta,
     )  # fmt: skip
@@ -96,8 +125,8 @@ def run(
     assert (memory == F(GUARD)).all(), f"wrote outside C: {(m, n, k)}, pad {pad}"
 
 
-@pytest.mark.parametrize("F", TYPES)
-def test_every_shape(F: type) -> None:
+@pytest.mark.parametrize(("F", "name"), PRODUCTS)
+def test_every_shape(F: type, name: str) -> None:
     # The variants take turns over the shapes, so that each meets every edge.
     variants = [
         {"alpha": 1.0, "beta": 1.0, "transposed": False, "pad": 0, "s_row": "bias"},  # x W + b
@@ -107,7 +136,7 @@ def test_every_shape(F: type) -> None:
         {"alpha": 0.5, "beta": -2.0, "transposed": False, "pad": 1, "s_row": "bias"},
     ]
     for turn, (m, n, k) in enumerate(itertools.product(ROWS, COLUMNS, SUMS)):
-        run(F, m, n, k, **variants[turn % 5])
+        run(F, m, n, k, name=name, **variants[turn % 5])
 
 
 @pytest.mark.parametrize("F", TYPES)
@@ -150,15 +179,15 @@ def test_nan_and_inf_are_not_hidden(F: type) -> None:
     np.testing.assert_array_equal(c, [[np.inf, np.inf, np.nan], [0, 0, np.nan]])
 
 
-@pytest.mark.parametrize("F", TYPES)
-def test_an_element_has_the_same_bits_in_any_tile(F: type) -> None:
+@pytest.mark.parametrize(("F", "name"), PRODUCTS)
+def test_an_element_has_the_same_bits_in_any_tile(F: type, name: str) -> None:
     # Results are promised to be the same bits for any number of workers, who cut the rows differently.
     rng = np.random.default_rng(3)
     a, b, bias = (rng.standard_normal(shape).astype(F) for shape in ((50, 40), (40, 77), (1, 77)))
     whole = np.empty((50, 77), F)
 
     def into(c: np.ndarray, first: int, rows: int) -> None:
-        product(F)(
+        product(F, name)(
             a[first:].ctypes.data, 40, 1, b.ctypes.data, 77, bias.ctypes.data, 0, c[first:].ctypes.data, 77,
             rows, 77, 40, 1.0, 1.0,
         )  # fmt: skip
@@ -171,25 +200,27 @@ def test_an_element_has_the_same_bits_in_any_tile(F: type) -> None:
         assert parts.tobytes() == whole.tobytes(), rows
 
 
-@pytest.mark.parametrize(
-    ("triple", "features", "name"),
-    [
-        ("x86_64-unknown-linux-gnu", "+sse2,+avx,+avx2,+fma,+avx512f", "AVX-512"),
-        ("x86_64-unknown-linux-gnu", "+sse2,+avx,+avx2,+fma,-avx512f", "AVX2"),
-        ("x86_64-unknown-linux-gnu", "+sse2,-avx,-avx2,-fma,-avx512f", "SSE2"),
-        ("x86_64-unknown-linux-gnu", "+sse2,+avx,+avx2,-fma", "SSE2"),
-        ("arm64-apple-darwin22", "+neon", "NEON"),
-        ("aarch64-unknown-linux-gnu", "", "NEON"),
-    ],
-)
-def test_machines(triple: str, features: str, name: str) -> None:
-    found = describe(triple, features)
+@pytest.mark.parametrize("name", EVERY_MACHINE)
+def test_machines(name: str) -> None:
+    found = describe(*EVERY_MACHINE[name])
     assert found.name == name
-    assert found.registers in (16, 32) and found.bytes in (16, 32, 64)
+    assert (found.bytes, found.registers) == {
+        "AVX-512": (64, 32),
+        "AVX2": (32, 16),
+        "SSE2": (16, 16),
+        "NEON": (16, 32),
+    }[name]
 
 
-def test_tiles_fit_in_the_registers() -> None:
+def test_avx2_without_fused_multiply_add_is_not_taken() -> None:
+    assert describe("x86_64-unknown-linux-gnu", "+sse2,+avx,+avx2,-fma").name == "SSE2"
+
+
+@pytest.mark.parametrize("name", EVERY_MACHINE)
+def test_tiles_fit_in_the_registers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = describe(*EVERY_MACHINE[name])
+    monkeypatch.setattr(machines, "machine", lambda: found)
     for vectors, rows in tiles().items():
-        # Accumulators, one row of B, one element of A.
-        assert all(r * vectors + vectors + 1 <= machine().registers for r in rows)
+        # Accumulators, one row of B, one element of A; masks have registers of their own.
+        assert all(r * vectors + vectors + 1 <= found.registers for r in rows)
         assert rows[-1] == 1 and list(rows) == sorted(rows, reverse=True)
