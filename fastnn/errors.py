@@ -38,8 +38,8 @@ class DivergenceError(FastnnError, ArithmeticError):
 
 
 def shown(value: Any, limit: int = 60) -> str:
-    """`repr(value)`, cut to a length that fits in a message."""
-    text = repr(value)
+    """`repr(value)`, on one line and cut to a length that fits in a message."""
+    text = " ".join(repr(value).splitlines())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

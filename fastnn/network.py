@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import checkpoint, samples
+from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import engine, phases
 from fastnn.errors import DataError, check_choice, check_int, shown
-from fastnn.initializers import INITIALIZERS, Initializer
+from fastnn.initializers import INITIALIZERS, Initializer, initializer
 from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
 from fastnn.losses import LOSSES
 from fastnn.optimizers import Optimizer
@@ -55,7 +56,7 @@ class LayerView:
 
     @staticmethod
     def _assign(name: str, array: np.ndarray, value: Any) -> None:
-        new = np.asarray(value)
+        new = samples.numeric(name, value)
         if new.shape != array.shape:
             raise ValueError(f"{name}: has shape {new.shape}; expected {array.shape}")
         array[...] = new
@@ -90,6 +91,9 @@ class Network:
         self.seed = check_int("seed", seed, 0, 2**63 - 1)
         name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
         self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
+        check_choice("activation", activation, ACTIVATIONS)
+        if init is not None:
+            initializer("init", init)
         stack: list[Layer]
         if isinstance(layers[0], (Input, Dense, Dropout)):
             stack = list(layers)  # type: ignore[arg-type]
@@ -177,6 +181,8 @@ class Network:
         shape = (inputs.shape[0], self.sizes[-1])
         if out is None:
             out = np.empty(shape, self.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out: a {type(out).__name__}; expected an array of shape {shape}")
         elif (out.shape, out.dtype) != (shape, self.dtype) or not (out.flags.c_contiguous and out.flags.writeable):
             expected = f"a writable C-contiguous {self.dtype} array of shape {shape}"
             raise ValueError(f"out: {out.dtype} {out.shape}; expected {expected}")
@@ -248,6 +254,9 @@ class Network:
 
         data = SimpleNamespace(x_train=x, y_train=y)
         check_int("epochs", epochs)
+        given: Any = validation  # True has a meaning for a Trainer, and only there
+        if given is True:
+            raise TypeError("validation: True; expected a pair (x, y), or None")
         trainer = Trainer(
             self, data, loss=loss, optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, validation=validation,
             threads=threads, observe=False,

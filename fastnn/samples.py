@@ -10,7 +10,8 @@ from fastnn.errors import check_finite, shown
 from fastnn.losses import LOSSES
 
 
-def _numeric(argument: str, value: Any) -> np.ndarray:
+def numeric(argument: str, value: Any) -> np.ndarray:
+    """`value` as an array of real numbers or bools; raises TypeError for others, ValueError for uneven rows."""
     try:
         array = np.asarray(value)
     except ValueError as reason:
@@ -26,7 +27,7 @@ def inputs(argument: str, value: Any, features: int, F: type) -> np.ndarray:
     Raises TypeError for another dtype, ValueError for another shape, no rows, NaN or Inf (also those that arise when
     a large float64 becomes a float32).
     """
-    array = _numeric(argument, value)
+    array = numeric(argument, value)
     if array.ndim != 2 or array.shape[1] != features:
         raise ValueError(f"{argument}: has shape {array.shape}; expected (n, {features})")
     if array.shape[0] == 0:
@@ -46,7 +47,7 @@ def targets(argument: str, value: Any, rows: int, outputs: int, loss: str, F: ty
     from such an array, from (rows,) where there is one output, or from integer labels, which become one-hot rows.
     Raises TypeError for another dtype; ValueError for another shape, a label outside the classes, NaN or Inf.
     """
-    array = _numeric(argument, value)
+    array = numeric(argument, value)
     if array.ndim not in (1, 2) or array.shape[0] != rows:
         raise ValueError(f"{argument}: has shape {array.shape}; expected {rows} rows, as many as there are inputs")
     integer = array.dtype.kind in "iub"

@@ -9,19 +9,17 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu.engine import Result, Runner
-from fastnn.errors import DivergenceError, check_choice, check_float, check_int
+from fastnn.errors import DivergenceError, check_choice, check_float, check_int, shown
 from fastnn.losses import LOSSES
+from fastnn.network import Network
 from fastnn.optimizers import SGD, Optimizer
-
-if TYPE_CHECKING:
-    from fastnn.network import Network
 
 BINS = 30
 CHUNK_SECONDS = 0.035
@@ -84,6 +82,14 @@ class History:
     val_accuracy: list[float] = field(default_factory=list)
 
 
+def _pair(data: Any, x: str, y: str) -> tuple[Any, Any]:
+    for name in (x, y):
+        if not hasattr(data, name):
+            wanted = "a data set with x_train, y_train and, unless validation is given, x_test and y_test"
+            raise TypeError(f"data: {shown(data)} has no {name}; expected {wanted}")
+    return getattr(data, x), getattr(data, y)
+
+
 class Trainer:
     """Trains `network` on `data` (x_train, y_train, x_test, y_test) and yields a Snapshot a chunk.
 
@@ -105,20 +111,24 @@ class Trainer:
         threads: int | None = None,
         observe: bool = True,
     ) -> None:
+        if not isinstance(network, Network):
+            raise TypeError(f"network: {shown(network)}; expected a fastnn.Network")
         check_choice("loss", loss, LOSSES)
         optimizer = SGD(0.1) if optimizer is None else optimizer
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer: {optimizer!r}; expected an optimizer such as fastnn.SGD(0.1) or fastnn.Adam()")
         if threads is not None:
             check_int("threads", threads, 1, 1024)
-        x, y, self._classes = network.check_data(("x", "y"), data.x_train, data.y_train, loss)
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise TypeError(f"shuffle: expected True or False, got {shown(shuffle)}")
+        x, y, self._classes = network.check_data(("x", "y"), *_pair(data, "x_train", "y_train"), loss)
         check_int("batch_size", batch_size)
         if batch_size > len(x):
             raise ValueError(
                 f"batch_size: {batch_size} is more than the {len(x)} rows of data; expected at most as many"
             )
         if validation is True:
-            validation = (data.x_test, data.y_test)
+            validation = _pair(data, "x_test", "y_test")
         if validation is not None and validation is not False:
             if not isinstance(validation, (tuple, list)) or len(validation) != 2:
                 raise TypeError(f"validation: a {type(validation).__name__}; expected a pair (x, y), or None")
@@ -240,6 +250,8 @@ class Trainer:
                     return
         finally:
             runner.close()
+            if self.state in ("running", "paused"):  # the caller went away
+                self.state = "stopped"
 
     def _must_wait(self) -> bool:
         with self._changed:

@@ -41,19 +41,26 @@ class FastnnApp(App[None]):
         """Open on the Train screen."""
         return TrainScreen(self.session)
 
+    @property
+    def train(self) -> TrainScreen:
+        """The Train screen, also while a dialog is over it."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, TrainScreen)
+        return screen
+
     def on_mount(self) -> None:
         """Start the session once the first screen is painted: importing holds the interpreter's lock."""
         self.call_after_refresh(self.session.start)
 
     def on_unmount(self) -> None:
-        """End the training thread; it answers between two chunks."""
-        self.session.close(timeout=1.0)
+        """End the training thread; it answers between two chunks, but a compilation does not."""
+        self.session.close(timeout=0.3)
 
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
         """The command palette offers the table of actions."""
         for action in ACTIONS:
             if action.name != "palette":
-                callback = partial(self.run_action, f"screen.{action.name}")
+                callback = partial(self.train.run_action, action.name)
                 yield SystemCommand(action.title, f"{action.shown}  {action.help}", callback)
 
 
@@ -62,7 +69,7 @@ def main() -> int:
     app = FastnnApp()
     app.run()
     code = app.return_code or 0
-    if not app.session.close(timeout=0.2):
+    if not app.session.close(timeout=0.1):
         # A compilation cannot be interrupted, and the interpreter would wait for it before it ends. The
         # terminal is restored by now, and files of the cache are written whole or not at all.
         sys.stdout.flush()

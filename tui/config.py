@@ -13,16 +13,21 @@ RATE_LOW, RATE_HIGH = 1e-12, 1e12
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: data, network and optimizer. `layers` are the hidden widths; the data set gives both ends."""
+    """One run: data, network and optimizer. `layers` are the hidden widths; the data set gives both ends.
+
+    The rate is small on purpose: the digits train at 150,000 to 1.4 million samples a second, and at 0.05 they are
+    learned before the first frame is drawn. At 0.001 the loss falls for a second or more, and 5,000 epochs last
+    some 5 to 30 seconds.
+    """
 
     data: str = "digits"
     layers: tuple[int, ...] = (64, 32)
     activation: str = "relu"
     init: str = "he"
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
+    optimizer: str = "sgd"
+    learning_rate: float = 0.001
     batch_size: int = 32
-    epochs: int = 50
+    epochs: int = 5000
     seed: int = 0
 
 

@@ -61,5 +61,8 @@ def count(value: int) -> str:
 
 
 def rate(value: float) -> str:
-    """A learning rate with three digits."""
+    """A learning rate with three digits, in seven characters at most."""
+    if 0 < value < 1e-3:
+        mantissa, power = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(power)}"
     return exponent(f"{value:.3g}")

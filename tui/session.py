@@ -20,8 +20,10 @@ from tui.history import Curve
 
 
 class Trainer(Protocol):
-    """The part of `fastnn.Trainer` that a session uses."""
+    """The part of `fastnn.Trainer` that a session uses; `epoch` is the number of epochs completed."""
 
+    @property
+    def epoch(self) -> int: ...
     def run(self, epochs: int, *, paused: bool = False) -> Iterator[Any]: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -196,10 +198,6 @@ class Session:
             return
         elif name == "rate":
             self._trainer.set_learning_rate(value)
-            view = self._view
-            if view.state == "ready":
-                # Nothing is trained yet, so this is how the run is configured, and a reset keeps it.
-                self._change(config=replace(view.config, learning_rate=value))
         elif name == "stop":
             if self._snapshots is not None and self._view.state != "ready":
                 self._trainer.stop()
@@ -234,7 +232,7 @@ class Session:
         view = self._view
         if view.snapshot is None or view.state == "finished":
             return view.config.epochs
-        return max(1, int(view.snapshot.epochs - view.snapshot.epoch) + 1)
+        return max(1, int(view.snapshot.epochs - self._trainer.epoch))
 
     def _advance(self) -> None:
         """Train one chunk and publish its snapshot."""

@@ -246,19 +246,33 @@ class Runner:
         return self.per_epoch - self.step % self.per_epoch
 
     def run(self, steps: int, rate: float) -> Result:
-        """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters."""
+        """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters.
+
+        An exception (Ctrl-C) leaves everything as it was before.
+        """
         assert self.optimizer is not None
-        state = [self.parameters, *self.memory]
+        begin, state = self.step, [self.parameters, *self.memory]
         if not self._backup:
             self._backup = [np.empty_like(a) for a in state]
         for kept, array in zip(self._backup, state, strict=True):
             np.copyto(kept, array)
-        result = self._chunk(steps, rate)
+        try:
+            result = self._chunk(steps, rate)
+        except BaseException:
+            self._go_back(begin)
+            raise
         if np.isfinite(result.losses).all() and self._finite():
             return result
-        for kept, array in zip(self._backup, state, strict=True):
-            np.copyto(array, kept)
+        self._go_back(begin)
         return self._replay(steps, rate)
+
+    def _go_back(self, step: int) -> None:
+        """To the state before the latest chunk, which began at `step`."""
+        for kept, array in zip(self._backup, (self.parameters, *self.memory), strict=True):
+            np.copyto(array, kept)
+        self.step = step
+        if self.shuffle:
+            train.fill_order(self.order, self.net.seed, (self.first + step) // self.per_epoch)
 
     def _finite(self) -> bool:
         with np.errstate(all="ignore"):
@@ -266,9 +280,6 @@ class Runner:
 
     def _replay(self, steps: int, rate: float) -> Result:
         """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
-        self.step -= steps
-        if self.shuffle:
-            train.fill_order(self.order, self.net.seed, (self.first + self.step) // self.per_epoch)
         done: list[Result] = []
         for _ in range(steps):
             before = [a.copy() for a in (self.parameters, *self.memory)]
@@ -289,6 +300,8 @@ class Runner:
             table = np.eye(1, WIDTH)  # target <- 1 gradient + 0 target
         else:
             table = self.optimizer.coefficients(self.step + 1, steps, rate)
+        with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
+            coefficients: np.ndarray = table.astype(F)
         ends = (self.step + steps) // self.per_epoch - self.step // self.per_epoch
         validation = np.zeros((max(ends, int(evaluate)) if self.validation.samples else 0, 2))
         result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
@@ -299,7 +312,7 @@ class Runner:
             batch=self.batch,
             order=self.order,
             shuffle=int(self.shuffle),
-            coefficients=table.astype(F),
+            coefficients=coefficients,
             losses=result.losses,
             hits=result.hits,
             validation=self.validation,

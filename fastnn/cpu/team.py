@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -33,24 +33,38 @@ class Team:
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, kernel: Callable[..., Any], *args: Any, barrier: np.ndarray) -> None:
-        """Call kernel(*args, worker) once for each worker and return when all have returned."""
+        """Call kernel(*args, worker) once for each worker and return when all have returned.
+
+        An exception in one of them (Ctrl-C before worker 0 has started) sends the others home from their barrier and
+        is raised here.
+        """
         if self.workers == 1:
             kernel(*args, 0)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers - 1, thread_name_prefix="fastnn")
-        others = []
+
+        def work(worker: int) -> None:
+            try:
+                kernel(*args, worker)
+            except BaseException:
+                abort(barrier)
+                raise
+
+        others: list[Future[None]] = []
         try:
             for worker in range(1, self.workers):
-                others.append(self._pool.submit(kernel, *args, worker))  # noqa: PERF401  kept if interrupted
-            kernel(*args, 0)
+                others.append(self._pool.submit(work, worker))  # noqa: PERF401  kept if interrupted
+            work(0)
         except BaseException:
-            # Without worker 0 (Ctrl-C came before it started) the others would wait at their barrier for ever.
             abort(barrier)
             raise
         finally:
-            for other in others:
-                other.result()
+            errors = [other.exception() for other in others]  # waits for every one
+            barrier[:] = 0  # nobody is there now: the next run begins afresh
+        for error in errors:
+            if error is not None:
+                raise error
 
     def close(self) -> None:
         if self._pool is not None:

@@ -78,6 +78,11 @@ class FakeTrainer:
         self.state = "stopped"
         self.wish = ""
         self.threads: set[str] = set()
+        self.held: Snapshot | None = None
+
+    @property
+    def epoch(self) -> int:
+        return self.done // self.per_epoch
 
     def pause(self) -> None:
         self.wish = "pause"
@@ -121,6 +126,10 @@ class FakeTrainer:
                 todo = min(todo, max(0, self.hold_at - self.done))
                 if todo == 0:
                     time.sleep(0.002)
+                    if self.held is None or self.held.step != self.done:
+                        self.held = self.snapshot(target)
+                    yield self.held
+                    continue
             self.done += todo
             ended = todo > 0 and self.done % self.per_epoch == 0
             if ended and self.wish == "epoch":
@@ -179,7 +188,7 @@ class FakeTrainer:
                 zeros = float(4000 / counts.sum())
             mean = float((counts * middle).sum() / counts.sum())
             std = float(math.sqrt((counts * (middle - mean) ** 2).sum() / counts.sum()))
-            out.append(LayerSnapshot(f"{number} dense {name} {width}", Histogram(counts, edges), mean, std, zeros, 0.0))
+            out.append(LayerSnapshot(f"L{number} {name} {width}", Histogram(counts, edges), mean, std, zeros, 0.0))
         return tuple(out)
 
 

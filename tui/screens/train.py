@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,16 +19,16 @@ from tui.screens.dialogs import Confirm, RateInput
 from tui.screens.help import Help
 from tui.session import Session, View
 from tui.theme import following
+from tui.turns import Turns
 from tui.widgets.drawer import Drawer
-from tui.widgets.histogram import LayerRow
+from tui.widgets.histogram import HistogramPlot, LayerRow
 from tui.widgets.keybar import KeyBar
 from tui.widgets.loss import LossPlot
 from tui.widgets.plot import Plot
 from tui.widgets.status import Status
 
 TICKS_PER_SECOND = 25
-# Drawing all plots on one tick made keys wait 88 to 232 ms (95th percentile), one plot a tick 18 to 35 ms.
-PLOT_SECONDS = 0.2
+NUMBER_SECONDS = 0.1
 SMALLEST = (80, 24)
 
 
@@ -46,10 +46,12 @@ class TrainScreen(Screen[None]):
         super().__init__()
         self.session = session
         self._seen = -1
+        self._shown: Any = None
+        self._shown_at = 0.0
+        self._shown_state, self._shown_rate = "", 0.0
         self._frozen: View | None = None
         self._asked = 0
-        self._turn = 0
-        self._drawn: dict[Plot, tuple[int, float]] = {}
+        self._turns = Turns()
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -88,30 +90,36 @@ class TrainScreen(Screen[None]):
         if not self.is_mounted:
             return
         view = self.view
-        if view.version != self._seen:
-            self._seen = view.version
+        if view.version != self._seen and self._is_due(view):
+            self._seen, self._shown, self._shown_at = view.version, view.snapshot, time.monotonic()
+            self._shown_state, self._shown_rate = view.state, view.rate
             self.query_one(Status).show(view)
             self.query_one(KeyBar).show(running=view.state == "running")
             self._show_message(view)
-            if view.snapshot is not None:
-                await self.query_one(LayerRow).set_count(len(view.snapshot.layers))
+            await self.query_one(LayerRow).set_count(max(0, len(view.sizes) - 1))
         self._answer(self.session.view)
         self._draw_one(view)
+
+    def _is_due(self, view: View) -> bool:
+        """Whether to write the numbers: at once when something was done, else as often as one can read them."""
+        busy = view.state == self._shown_state == "running" and view.rate == self._shown_rate
+        return not busy or time.monotonic() - self._shown_at >= NUMBER_SECONDS
 
     def _show_message(self, view: View) -> None:
         bar = self.query_one("#message", Static)
         text = self._message(view)
-        bar.update(text)
+        bar.update(text, layout=False)
         bar.display = bool(text)
         bar.set_class(view.state in ("diverged", "failed"), "-alarm")
 
     def _message(self, view: View) -> str:
         if view.compiling:
-            return f"compiling: {view.compiling}"
+            return "compiling kernels for this machine, only this once; the keys work meanwhile"
         if view.busy and view.snapshot is not None:
             return f"{view.busy}\u2026"
         if view.state == "diverged":
-            return f"{view.message or 'training diverged'} \u00b7 r starts again, {{ lowers the rate"
+            what = view.message.partition(";")[0].removeprefix("training ") or "diverged"
+            return f"{what} \u00b7 r resets, {{ lowers lr"
         if view.state == "finished":
             held = view.snapshot.val_accuracy
             reached = "" if held is None else f": accuracy {numbers.percent(held).strip()} on data it never saw"
@@ -120,37 +128,39 @@ class TrainScreen(Screen[None]):
 
     def _hint(self, view: View) -> str:
         if view.compiling:
-            return "compiling for this machine, only once"
+            return "compiling kernels\u2026"
         if view.busy:
             return f"{view.busy}\u2026"
         return "space starts training" if view.state == "ready" else ""
 
     def _draw_one(self, view: View) -> None:
-        """Draw the next plot, in turn, that is behind and was not drawn in the last fifth of a second."""
-        loss, layers = self.query_one(LossPlot), self.query_one(LayerRow).plots
-        plots: list[Plot] = [loss, *layers]
-        now = time.monotonic()
-        for offset in range(len(plots)):
-            plot = plots[(self._turn + offset) % len(plots)]
-            version, when = self._drawn.get(plot, (-1, 0.0))
-            if version == view.version or now - when < PLOT_SECONDS:
-                continue
-            self._turn = (self._turn + offset + 1) % len(plots)
-            self._drawn = {p: self._drawn[p] for p in plots if p in self._drawn}
-            self._drawn[plot] = (view.version, now)
-            if plot is loss:
-                loss.show(self.session.loss_curve(), self.session.validation_curve(), self._hint(view))
-            else:
-                number = plots.index(plot) - 1
-                layers[number].show(view.snapshot.layers[number])
+        """Draw the plot whose turn it is, if any."""
+        plots, hint, began = self._plots(), self._hint(view), time.monotonic()
+        number = self._turns.pick(plots, view.snapshot, hint, began)
+        if number is None:
             return
+        plot = plots[number]
+        if isinstance(plot, LossPlot):
+            plot.show(self.session.loss_curve(), self.session.validation_curve(), hint)
+        elif isinstance(plot, HistogramPlot):
+            plot.show(view)
+        self._turns.drew(plots, number, view.snapshot, hint, began, time.monotonic())
+
+    def _plots(self) -> list[Plot]:
+        """The plots that can be seen."""
+        return [self.query_one(LossPlot), *self.query_one(LayerRow).seen]
 
     @property
     def settled(self) -> bool:
         """Whether everything shown is of the newest view; tests wait for it."""
-        view = self.view
-        plots = [self.query_one(LossPlot), *self.query_one(LayerRow).plots]
-        return self._seen == view.version and all(self._drawn.get(p, (-1,))[0] == view.version for p in plots)
+        view, plots = self.view, self._plots()
+        complete = len(self.query_one(LayerRow).plots) == len(view.sizes) - 1 and len(plots) > 1
+        hint = self._hint(view)
+        return (
+            complete
+            and self._shown is view.snapshot
+            and all(self._turns.current(plot, view.snapshot, hint) for plot in plots)
+        )
 
     # Actions, by the names in the table
 

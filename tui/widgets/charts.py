@@ -21,6 +21,8 @@ RGB = tuple[int, int, int]
 HUGE = sys.float_info.max
 # Below this size plotext has no room for an axis and a curve.
 MIN_WIDTH, MIN_HEIGHT = 12, 4
+# Where a marker fills its cell, a dashed line needs another one.
+DASH = {"*": "o"}
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ def _fresh(width: int, height: int) -> Any:
     return figure
 
 
-def linear_axis(low: float, high: float, wanted: int) -> Axis:
-    """An axis over [low, high] with about `wanted` ticks at 1, 2 or 5 times a power of ten."""
-    low, high = _widened(low, high)
+def linear_axis(low: float, high: float, wanted: int, *, whole: bool = False) -> Axis:
+    """An axis over [low, high] with about `wanted` ticks at 1, 2 or 5 times a power of ten, or at `whole` numbers."""
+    low, high = _separated(low, high)
     if low >= 0 and low < 0.4 * high:
         low = 0.0
     span = (high * 0.5 - low * 0.5) * 2 if high * 0.5 - low * 0.5 < HUGE / 2 else HUGE
-    raw = span / max(1, wanted)
+    raw = max(span / max(1, wanted), float(whole))
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 1e-300 else 1e-300
     step = next((power * m for m in (1, 2, 5) if power * m >= raw * 0.999), power * 10)
     if not math.isfinite(step):
@@ -78,7 +80,7 @@ def linear_axis(low: float, high: float, wanted: int) -> Axis:
     ticks = []
     for number in range(first, first + 3 * wanted + 3):
         value = number * step
-        if value > high * (1 + 1e-12 * (high > 0)):
+        if value - high > step * 1e-9:
             break
         ticks.append((value, short(0.0 if abs(value) < step / 1e6 else value)))
     return Axis(low, high, tuple(ticks) or ((low, short(low)), (high, short(high))))
@@ -104,13 +106,17 @@ def log_axis(low: float, high: float, wanted: int) -> Axis:
     return Axis(low, high, tuple(ticks))
 
 
-def _widened(low: float, high: float) -> tuple[float, float]:
-    """Give a constant some room, and a margin above to anything else."""
+def _separated(low: float, high: float) -> tuple[float, float]:
+    """Give a constant some room on both sides."""
     size = max(abs(low), abs(high))
-    if high * 0.5 - low * 0.5 <= size * 1e-9:
-        room = size * 0.5 or 1.0
-        return max(low - room, -HUGE), min(high + room, HUGE)
-    return low, min(high + (high * 0.5 - low * 0.5) * 0.06, HUGE)
+    if high * 0.5 - low * 0.5 > size * 1e-9:
+        return low, high
+    room = size * 0.5 or 1.0
+    return max(low - room, -HUGE), min(high + room, HUGE)
+
+
+def _margin(low: float, high: float) -> float:
+    return min(high + (high * 0.5 - low * 0.5) * 0.06, HUGE)
 
 
 def _finite(line: Line, log_y: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -152,11 +158,11 @@ def line_chart(width: int, height: int, lines: list[Line], *, log_y: bool = Fals
         return ""
     low, high = min(float(y.min()) for _, y, _ in clean), max(float(y.max()) for _, y, _ in clean)
     rows = height - 2
-    y_axis = (log_axis if log_y else linear_axis)(low, high, max(2, rows // 2 if rows < 12 else rows // 3))
-    x_end = max(float(x.max()) for x, _, _ in clean)
-    x_start = min(0.0, min(float(x.min()) for x, _, _ in clean))
-    x_axis = linear_axis(x_start, x_end, max(2, width // 18))
-    x_axis = Axis(x_start, x_end if x_end > x_start else x_start + 1, tuple(t for t in x_axis.ticks if t[0] <= x_end))
+    wanted = max(2, rows // 2 if rows < 12 else rows // 3)
+    # A margin above, so that the start of a curve does not touch the border.
+    y_axis = log_axis(low, high, wanted) if log_y else linear_axis(low, _margin(low, high), wanted)
+    start, end = min(0.0, *(float(x.min()) for x, _, _ in clean)), max(float(x.max()) for x, _, _ in clean)
+    x_axis = linear_axis(start, end, width // 18, whole=True)
 
     label_width = max(6, max(len(label) for _, label in y_axis.ticks))
     cells = width - label_width - 1
@@ -171,7 +177,9 @@ def line_chart(width: int, height: int, lines: list[Line], *, log_y: bool = Fals
         if line.dashed:
             columns, heights = _dashes(columns, heights)
         draw = figure.scatter if line.dashed or len(columns) < 2 else figure.plot
-        draw(columns, heights, marker=marker, color=line.color or "default")
+        draw(
+            columns, heights, marker=DASH.get(marker, marker) if line.dashed else marker, color=line.color or "default"
+        )
     figure.xlim(0, count - 1)
     figure.ylim(0, 1)
     ticks = [(float(y_axis.place(t)), label.rjust(label_width)) for t, label in y_axis.ticks]

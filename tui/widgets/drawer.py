@@ -51,7 +51,7 @@ class Drawer(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._choices = Choices()
-        self._optimizer = ""
+        self._offered = ""
         self._filled = RunConfig()
 
     def compose(self) -> ComposeResult:
@@ -79,16 +79,17 @@ class Drawer(Vertical):
 
     def fill(self, choices: Choices, config: RunConfig) -> None:
         """Show this configuration, with these names to choose from."""
-        self._choices, self._filled, self._optimizer = choices, config, config.optimizer
+        self._choices, self._filled = choices, config
         own = config.data not in choices.data
         self._select("data", [*choices.data, OTHER], OTHER if own else config.data)
         self._select("activation", choices.activations, config.activation)
         self._select("init", choices.initializers, config.init)
         self._select("optimizer", choices.optimizers, config.optimizer)
+        self._offered = numbers.exponent(f"{config.learning_rate:.6g}")
         texts = {
             "path": config.data if own else "",
             "layers": " ".join(str(width) for width in config.layers),
-            "learning_rate": numbers.exponent(f"{config.learning_rate:.6g}"),
+            "learning_rate": self._offered,
             "batch_size": str(config.batch_size),
             "epochs": str(config.epochs),
             "seed": str(config.seed),
@@ -173,15 +174,10 @@ class Drawer(Vertical):
 
     @on(Select.Changed, "#field-optimizer")
     def _optimizer_changed(self, event: Select.Changed) -> None:
-        """An untouched default rate follows the optimizer."""
+        """A rate that nobody typed follows the optimizer."""
         event.stop()
-        rates, new = self._choices.optimizers, str(event.value)
+        name, config = event.value, self._filled
         field = self.query_one("#field-learning_rate", Input)
-        if new in rates and new != self._optimizer:
-            try:
-                untouched = float(field.value) == rates.get(self._optimizer)
-            except ValueError:
-                untouched = False
-            if untouched:
-                field.value = numbers.exponent(f"{rates[new]:.6g}")
-            self._optimizer = new
+        if isinstance(name, str) and name in self._choices.optimizers and field.value == self._offered:
+            rate = config.learning_rate if name == config.optimizer else self._choices.optimizers[name]
+            field.value = self._offered = numbers.exponent(f"{rate:.6g}")

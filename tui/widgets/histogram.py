@@ -9,6 +9,7 @@ from textual.containers import HorizontalScroll
 from textual.content import Content
 
 from tui.numbers import short
+from tui.session import View
 from tui.widgets.charts import histogram_chart
 from tui.widgets.plot import Plot
 
@@ -52,16 +53,23 @@ def _figure(value: float, roomy: bool) -> str:
 
 
 class HistogramPlot(Plot):
-    """The distribution of one layer's outputs on the last batch."""
+    """The distribution of one layer's outputs on the last batch; layers are counted from 0."""
 
     snapshot: Any = None
-    marker = "hd"
 
-    def show(self, layer: Any) -> None:
-        """Draw this layer's snapshot."""
-        self.snapshot = layer
-        number, _, rest = layer.name.partition(" ")
-        self.border_title = Content.assemble((number, "bold"), " ", (rest, "$text-muted"))
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def show(self, view: View) -> None:
+        """Draw the layer's snapshot; only its name before the first."""
+        number = self.number
+        layers = view.snapshot.layers if view.snapshot is not None else ()
+        self.snapshot = layers[number] if number < len(layers) else None
+        last = number == len(view.sizes) - 2
+        name = f"L{number + 1} {'identity' if last else view.config.activation} {view.sizes[number + 1]}"
+        first, _, rest = (self.snapshot.name if self.snapshot else name).partition(" ")
+        self.border_title = Content.assemble((first, "bold"), " ", (rest, "$text-muted"))
         self._recaption()
         self.redraw()
 
@@ -70,8 +78,7 @@ class HistogramPlot(Plot):
         self._recaption()
 
     def _recaption(self) -> None:
-        if self.snapshot is not None:
-            self.border_subtitle = caption(self.snapshot, self.size.width)
+        self.border_subtitle = caption(self.snapshot, self.size.width) if self.snapshot is not None else ""
 
     def draw(self, width: int, height: int) -> str:
         """Bars over three ticks."""
@@ -85,7 +92,7 @@ class HistogramPlot(Plot):
             values.edges,
             color=self.color("plot-bars"),
             tall_color=self.color("plot-tall"),
-            marker=self.marker,
+            marker="#" if self.plain else "hd",
         )
 
 
@@ -98,12 +105,17 @@ class LayerRow(HorizontalScroll, can_focus=False):
         for plot in plots[count:]:
             await plot.remove()
         if len(plots) < count:
-            await self.mount_all(HistogramPlot() for _ in range(count - len(plots)))
+            await self.mount_all(HistogramPlot(number) for number in range(len(plots), count))
 
     @property
     def plots(self) -> list[HistogramPlot]:
         """The histograms from the first layer to the last."""
         return list(self.query(HistogramPlot))
+
+    @property
+    def seen(self) -> list[HistogramPlot]:
+        """Those that are not scrolled out of sight."""
+        return [plot for plot in self.plots if plot.region.overlaps(self.region)]
 
     def shift(self, direction: int) -> None:
         """Scroll by one histogram."""

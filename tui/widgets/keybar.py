@@ -26,4 +26,4 @@ class KeyBar(Static):
             label = ("Pause" if running else "Run  ") if action.name == "toggle_run" else action.label
             link = f"@click=screen.{action.name}()"
             parts.append(Content.assemble((action.shown, f"bold $key {link}"), (f" {label}", f"$text-muted {link}")))
-        self.update(Content.assemble(" ", Content("  ").join(parts)))
+        self.update(Content.assemble(" ", Content("  ").join(parts)), layout=False)

@@ -22,7 +22,6 @@ class LossPlot(Plot):
         self.log_y = False
         self.frozen = False
         self.hint = ""
-        self.marker = "braille"
 
     def on_mount(self) -> None:
         """Title and keys in the border."""
@@ -39,9 +38,9 @@ class LossPlot(Plot):
         parts: list[str | tuple[str, str]] = [
             ("Loss", "bold"),
             "  ",
-            ("\u2501\u2501 training", "$plot-train"),
+            (("** " if self.plain else "\u2501\u2501 ") + "training", "$plot-train"),
             "  ",
-            ("\u2578\u2578 validation", "$plot-validation"),
+            (("o o " if self.plain else "\u2578\u2578 ") + "validation", "$plot-validation"),
         ]
         if self.log_y:
             parts += ["  ", ("log", "$text-muted")]
@@ -68,7 +67,7 @@ class LossPlot(Plot):
                 Line(*self.validation, self.color("plot-validation"), dashed=True),
             ],
             log_y=self.log_y,
-            marker=self.marker,
+            marker="*" if self.plain else "braille",
         )
         if text or not self.hint:
             return text

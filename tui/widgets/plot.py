@@ -47,14 +47,24 @@ class Plot(Widget):
         self._strips: list[Strip] | None = None
         self._drawn_size = (0, 0)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the terminal shows ASCII only."""
+        return bool(getattr(self.app, "ascii_only", False))
+
     def draw(self, width: int, height: int) -> str:
         """The plot's text for this size."""
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Forget the strips and paint again."""
-        self._strips = None
+        """Build the strips now, so that the caller can measure what it cost, and paint them."""
+        self._build()
         self.refresh()
+
+    def _build(self) -> None:
+        width, height = self._drawn_size = self.size
+        text = self.draw(width, height) if width > 0 and height > 0 else ""
+        self._strips = to_strips(text, width, self.rich_style) if text else []
 
     def notify_style_update(self) -> None:
         """Colors come from the theme, so a change of theme draws again."""
@@ -67,10 +77,7 @@ class Plot(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One line of the plot, from the cache."""
-        width, height = self.size
-        base = self.rich_style
-        if self._strips is None or self._drawn_size != (width, height):
-            self._drawn_size = (width, height)
-            text = self.draw(width, height) if width > 0 and height > 0 else ""
-            self._strips = to_strips(text, width, base) if text else []
-        return self._strips[y] if y < len(self._strips) else Strip.blank(width, base)
+        if self._strips is None or self._drawn_size != self.size:
+            self._build()
+        strips = self._strips or ()
+        return strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)

@@ -106,4 +106,4 @@ class Status(Static):
     def show(self, view: View) -> None:
         """Show this view."""
         width = self.size.width or self.app.size.width
-        self.update(Content("\n").join([headline(view, width), figures(view, width)]))
+        self.update(Content("\n").join([headline(view, width), figures(view, width)]), layout=False)

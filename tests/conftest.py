@@ -1,0 +1,35 @@
+"""What all tests share: a way to run a new process, and kernels that are compiled once, not by every xdist worker."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from processes import COMPILE_ALL, start
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        running = [start(COMPILE_ALL, dtype, folder=folder, environment={}) for dtype in ("float32", "float64")]
+        for process in running:  # one that fails says why, and the tests will say the same
+            process.wait()
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., tuple[str, str]]:
+    """python(code, *arguments, NAME=value ...) -> (stdout, stderr) of a new process, which must succeed."""
+
+    def run(code: str, *arguments: str, **environment: str) -> tuple[str, str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with start(code, *arguments, folder=tmp_path, environment=environment, **pipes) as process:
+            out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        return out, err
+
+    return run

@@ -1,0 +1,421 @@
+"""The disk cache of compiled code: warm processes compile nothing, cold ones say so, and no damage goes unseen."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+import pytest
+from processes import start
+
+import fastnn
+from fastnn import compiler
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+PACKAGE = Path(fastnn.__file__).parent
+
+TRAIN = """
+import hashlib, json, sys
+import numba
+before = {name: repr(getattr(numba.config, name)) for name in dir(numba.config) if name.isupper()}
+import numpy as np
+import fastnn as fnn
+from fastnn import compiler
+
+sizes = json.loads(sys.argv[1])
+x = np.random.default_rng(0).standard_normal((50, sizes[0]))
+net = fnn.Network(sizes, seed=3)
+net.fit(x, np.arange(50) % sizes[-1], batch_size=16, threads=1)
+after = {name: repr(getattr(numba.config, name)) for name in before}
+print(json.dumps({
+    "hits": compiler.counts.hits,
+    "misses": compiler.counts.misses,
+    "folder": str(compiler.cache_folder()),
+    "weights": hashlib.sha256(net.parameters.tobytes()).hexdigest(),
+    "changed": [name for name in before if before[name] != after[name]],
+}))
+"""
+
+
+# ---- whole processes -------------------------------------------------------------------------------------------------
+
+
+def test_new_architecture_in_a_new_process_compiles_nothing(python: Callable[..., tuple[str, str]]) -> None:
+    out, err = python(TRAIN, "[11, 70, 3, 5, 29, 8]")
+    result = json.loads(out)
+    assert result["misses"] == []
+    assert len(result["hits"]) > 0
+    assert err == ""
+    assert result["changed"] == [], "numba's global configuration was touched"
+
+
+@pytest.mark.slow
+def test_two_processes_on_a_cold_folder(tmp_path: Path, python: Callable[..., tuple[str, str]]) -> None:
+    cache = tmp_path / "cache"
+    options: dict[str, Any] = {"folder": tmp_path, "environment": {"FASTNN_CACHE_DIR": str(cache)}}
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with start(TRAIN, "[6, 17, 9, 4]", **options) as one, start(TRAIN, "[6, 17, 9, 4]", **options) as two:
+        outputs = [process.communicate(timeout=300) for process in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), outputs
+    results = [json.loads(out) for out, _ in outputs]
+    assert results[0]["weights"] == results[1]["weights"]
+    names = {"gemm.float32", "cpu.train.train", "losses.cross_entropy.float32", "activations.relu.float32.forward"}
+    assert names <= {*results[0]["misses"], *results[1]["misses"]}
+    for (_, said), result in zip(outputs, results, strict=True):
+        assert said.count("\n") == (1 if result["misses"] else 0) and ("compiling" in said) == bool(result["misses"])
+
+    folder = Path(results[0]["folder"])
+    assert results[1]["folder"] == str(folder) and folder.parent.parent == cache
+    assert [path for path in folder.iterdir() if path.suffix != ".kernel"] == [], "a temporary file was left"
+    if os.name == "posix":
+        assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+
+    out, err = python(TRAIN, "[6, 17, 9, 4]", FASTNN_CACHE_DIR=str(cache))
+    result = json.loads(out)
+    assert result["misses"] == [] and names <= set(result["hits"])
+    assert err == ""
+    assert result["weights"] == results[0]["weights"]
+
+
+# ---- one small kernel in a folder of its own -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder, counts that start at none, and listeners of this test only."""
+    folder = tmp_path / "kernels"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setattr(compiler, "cache_folder", lambda: folder)
+    monkeypatch.setattr(compiler, "counts", compiler.Counts())
+    monkeypatch.setattr(compiler, "_compiling", compiler._Compiling())
+    return folder
+
+
+def in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A kernel as a process that has not compiled it yet would have it."""
+
+    def thrice(x):
+        return x + x + x
+
+    monkeypatch.setattr(compiler, "_names", set())
+    return compiler.kernel(thrice)
+
+
+def test_entry_is_written_once_and_found_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with compiler.preparing():
+        assert in_a_new_process(monkeypatch)(2) == 6
+        assert len(compiler.counts.misses) == 1 and compiler.counts.hits == []
+        assert in_a_new_process(monkeypatch)(2) == 6
+        assert len(compiler.counts.misses) == 1 and compiler.counts.hits == compiler.counts.misses
+        assert len(list(folder.iterdir())) == 1
+        assert in_a_new_process(monkeypatch)(0.5) == 1.5  # another signature is another entry
+        assert len(list(folder.iterdir())) == 2 == len(compiler.counts.misses)
+
+
+def truncated(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flipped(at: float) -> Callable[[bytes], bytes]:
+    def flip(data: bytes) -> bytes:
+        i = int(at * (len(data) - 1))
+        return data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :]
+
+    return flip
+
+
+def foreign(data: bytes) -> bytes:
+    """A sound checksum over something that is not machine code: an entry of another version of Numba, say."""
+    payload = pickle.dumps((1, 2, 3))
+    return hashlib.sha256(payload).digest() + payload
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "cut short in the checksum": lambda data: data[:20],
+    "truncated": truncated,
+    "last byte missing": lambda data: data[:-1],
+    "flipped first": flipped(0),
+    "flipped middle": flipped(0.5),
+    "flipped last": flipped(1),
+    "foreign": foreign,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_entry_is_compiled_again(damage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_new_process(monkeypatch)(2)
+    (entry,) = folder.iterdir()
+    sound = entry.read_bytes()
+    entry.write_bytes(damage(sound))
+    with pytest.warns(RuntimeWarning, match="damaged cache entry .*compiling it again") as told:
+        assert in_a_new_process(monkeypatch)(2) == 6
+    assert str(entry) in str(told[0].message)
+    assert len(compiler.counts.misses) == 2 and compiler.counts.hits == []
+    assert in_a_new_process(monkeypatch)(2) == 6  # mended: no warning, which would be an error here
+    assert len(compiler.counts.hits) == 1
+
+
+def test_entry_that_cannot_be_written_costs_only_the_next_compile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert in_a_new_process(monkeypatch)(2) == 6
+    assert list(folder.iterdir()) == []
+    assert in_a_new_process(monkeypatch)(2) == 6
+    assert len(compiler.counts.misses) == 2 and len(list(folder.iterdir())) == 1
+
+
+def test_two_kernels_of_one_name_are_refused() -> None:
+    def thrice(x):
+        return x
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "_names", set())
+        compiler.kernel(thrice)
+        with pytest.raises(AssertionError, match="thrice"):
+            compiler.kernel(thrice)
+
+
+# ---- telling the user ------------------------------------------------------------------------------------------------
+
+
+def test_listener_hears_a_start_and_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    heard: list[tuple[str | None, int]] = []
+    remove = compiler.on_compile(lambda message: heard.append((message, len(list(folder.iterdir())))))
+    in_a_new_process(monkeypatch)(2)
+    (message, files), end = heard
+    assert message is not None and "compiling" in message and "\n" not in message
+    assert files == 0 and end == (None, 1), "told before the compile starts and after it has ended"
+    in_a_new_process(monkeypatch)(2)  # from the disk
+    assert len(heard) == 2
+    assert capfd.readouterr().err == ""
+    remove()
+    in_a_new_process(monkeypatch)(0.5)
+    assert len(heard) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_one_notice_for_all_that_is_prepared_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    heard: list[str | None] = []
+    remove = compiler.on_compile(heard.append)
+    with compiler.preparing(), compiler.preparing():
+        kernel = in_a_new_process(monkeypatch)
+        kernel(2)
+        kernel(0.5)
+        assert len(heard) == 1
+    assert len(heard) == 2 and heard[1] is None
+    remove()
+    with compiler.preparing():
+        kernel(numba.float32(0.5))
+        kernel(1j)
+    said = capfd.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("fastnn: compiling")
+
+
+def test_end_is_told_after_a_compile_that_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str | None] = []
+    compiler.on_compile(heard.append)
+    with pytest.raises(numba.TypingError), compiler.preparing():
+        in_a_new_process(monkeypatch)(None)
+    assert len(heard) == 2 and heard[1] is None
+    in_a_new_process(monkeypatch)(2)
+    assert len(heard) == 4 and heard[2:] == heard[:2]
+
+
+# ---- the folder ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that FASTNN_CACHE_DIR names, and temporary folders beside it."""
+    chosen = tmp_path / "chosen"
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(chosen))
+    monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path))
+    return chosen
+
+
+def find_folder() -> Path:
+    return compiler.cache_folder.__wrapped__()
+
+
+@POSIX
+def test_folder_is_private(chosen: Path) -> None:
+    previous = os.umask(0)
+    try:
+        folder = find_folder()
+    finally:
+        os.umask(previous)
+    assert folder == chosen / "kernels" / compiler.source_hash()
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+@POSIX
+@pytest.mark.parametrize("mode", [0o770, 0o777, 0o755, 0o707])
+def test_folder_that_others_can_use_is_mended(mode: int, chosen: Path) -> None:
+    folder = find_folder()
+    for path in (folder, folder.parent):
+        path.chmod(mode)
+    assert find_folder() == folder
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+def spoil(how: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if how == "file":
+        path.write_text("")
+    elif how == "link":
+        (path.parent / "elsewhere").mkdir()
+        path.symlink_to(path.parent / "elsewhere", target_is_directory=True)
+    else:
+        path.mkdir(mode=0o700)
+        mine = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+
+
+@POSIX
+@pytest.mark.parametrize("how", ["file", "link", "another user's"])
+@pytest.mark.parametrize("where", ["kernels", "hash"])
+def test_folder_that_cannot_be_trusted(how: str, where: str, chosen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = chosen / "kernels"
+    if where == "hash":
+        path = path / compiler.source_hash()
+    path.parent.mkdir(parents=True, mode=0o700)
+    spoil(how, path, monkeypatch)
+    with pytest.warns(RuntimeWarning, match="FASTNN_CACHE_DIR") as told:
+        folder = find_folder()
+    assert chosen not in folder.parents and str(chosen) in str(told[0].message)
+    assert folder.is_dir() and folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.iterdir()) == []
+
+
+def copied(package: Path) -> ModuleType:
+    """The compiler module of a copy of fastnn."""
+    spec = importlib.util.spec_from_file_location("copied_compiler", package / "compiler.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+COMPILED = sorted(path.relative_to(PACKAGE).as_posix() for path in compiler.compiled_sources())
+
+
+def test_folder_is_another_when_a_compiled_source_changes(tmp_path: Path) -> None:
+    package = tmp_path / "fastnn"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    seen = {compiler.source_hash()}
+    assert copied(package).source_hash() in seen, "the place where fastnn is installed does not matter"
+    for name in COMPILED:
+        path = package / name
+        path.write_text(path.read_text() + "# a comment\n")
+        changed = copied(package).source_hash()
+        assert changed not in seen, name
+        seen.add(changed)
+    (package / "cpu" / "new.py").write_text("")
+    assert copied(package).source_hash() not in seen
+
+
+def test_all_that_compiled_code_reads_is_in_the_hash() -> None:
+    """What a compiled source imports may be compiled into it: a function, or a constant that is frozen."""
+    assert {"compiler.py", "elementary.py", "random.py", "activations.py", "losses.py", "optimizers.py"} <= set(
+        COMPILED
+    )
+    assert {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cpu").glob("*.py")} <= set(COMPILED)
+    hashed = {"fastnn." + name.removesuffix(".py").replace("/", ".") for name in COMPILED} | {"fastnn", "fastnn.cpu"}
+    for name in COMPILED:
+        for node in ast.walk(ast.parse((PACKAGE / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "fastnn":
+                inside = [f"{node.module}.{alias.name}" for alias in node.names]
+                modules = [m for m in inside if (PACKAGE.parent / (m.replace(".", "/") + ".py")).exists()]
+                for module in modules or [node.module]:
+                    assert module in hashed or module == "fastnn.errors", f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("what", ["numba", "llvmlite", "python", "BOUNDSCHECK", "OPT"])
+def test_folder_is_another_for_another_compiler(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = compiler.source_hash()
+    if what in ("numba", "llvmlite"):
+        monkeypatch.setattr(getattr(compiler, what), "__version__", "0.0")
+    elif what == "python":
+        monkeypatch.setattr(sys, "version", "2.7")
+    else:
+        monkeypatch.setattr(compiler.config, what, "other")
+    assert compiler.source_hash.__wrapped__() != before
+
+
+# ---- what the machine code can reach ---------------------------------------------------------------------------------
+
+# Whatever could hand out memory: Numba's runtime, C, Python objects and arrays that are made (not read).
+ALLOCATES = (
+    "NRT_Allocate",
+    "NRT_Reallocate",
+    "NRT_MemInfo_alloc",
+    "NRT_MemInfo_new",
+    "NRT_MemInfo_varsize",
+    "NRT_adapt_ndarray_from_python",
+    "NRT_adapt_ndarray_to_python",
+    "NRT_get_api",
+    "malloc",
+    "calloc",
+    "realloc",
+    "posix_memalign",
+    "aligned_alloc",
+    "mmap",
+    "PyObject_Call",
+    "PyMem_",
+    "PyObject_Malloc",
+    "PyList_New",
+    "numba_unicode",
+)
+
+
+def outside_functions(entry: Path) -> set[str]:
+    """Names of the functions outside itself that the machine code of a cache entry may call."""
+    names: set[str] = set()
+    for part in pickle.loads(entry.read_bytes()[32:]):
+        if isinstance(part, tuple) and len(part) == 3 and part[1] == "object":
+            module = llvm.parse_bitcode(part[2][1])
+            names |= {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
+    return names
+
+
+def test_compiled_code_cannot_allocate() -> None:
+    """No way to get memory is linked to any kernel or block: what a step calls, now and after every branch."""
+    # The session has compiled everything (conftest.py); the engine's entry is what every step runs through.
+    entries = sorted(compiler.cache_folder().glob("*.kernel"))
+    found = {entry.name: outside_functions(entry) for entry in entries}
+    for needed in ("cpu.train.train-", "gemm.float32-", "gemm.float64-", "optimizers.adam", "losses.", "dropout."):
+        assert any(name.startswith(needed) for name in found), f"no entry {needed}*: the test would prove nothing"
+    bad = {name: sorted(f for f in called if f.startswith(ALLOCATES)) for name, called in found.items()}
+    assert {name: calls for name, calls in bad.items() if calls} == {}
+
+
+def test_that_test_sees_an_allocation(folder: Path) -> None:
+    def allocating(n):
+        return np.zeros(n).sum()
+
+    dispatcher = numba.njit(allocating)
+    dispatcher._cache = compiler.DiskCache("allocating")
+    dispatcher(3)
+    (entry,) = folder.iterdir()
+    assert any(name.startswith(ALLOCATES) for name in outside_functions(entry))

@@ -1,0 +1,81 @@
+"""Opening the app under Textual's Pilot, and waiting for what should happen instead of for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fake_training import FakeBackend
+from textual.events import Resize
+from textual.geometry import Size
+from textual.pilot import Pilot
+
+from tui.app import FastnnApp
+from tui.config import RunConfig
+from tui.session import Session, View
+
+LIMIT = 60.0
+
+
+async def until(pilot: Pilot, condition: Callable[[], bool], what: str = "") -> None:
+    """Let the app run until `condition()`; fails after a minute, which only a hang needs."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, f"waited {LIMIT} s for {what or condition}: {pilot.app.session.view}"
+        await pilot.pause(0.01)
+
+
+def reach(session: Session, condition: Callable[[View], bool]) -> View:
+    """Wait, without a screen, until the view satisfies the condition."""
+    end = time.monotonic() + LIMIT
+    while not condition(session.view):
+        assert time.monotonic() < end, session.view
+        time.sleep(0.001)
+    return session.view
+
+
+async def settle(pilot: Pilot) -> None:
+    """Until the session waits for a command (or holds) and everything shown is of its newest view."""
+    app = pilot.app
+    await until(pilot, lambda: app.session.view.state != "loading" and not app.session.view.busy, "loading")
+    await until(pilot, lambda: app.train.settled, "a settled screen")
+    await pilot.pause()
+
+
+@asynccontextmanager
+async def opened(
+    size: tuple[int, int] = (80, 24), config: RunConfig | None = None, **options: object
+) -> AsyncIterator[tuple[Pilot, FastnnApp]]:
+    """The app on a fake trainer, its first network built and drawn."""
+    app = FastnnApp(FakeBackend(**options), config)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        yield pilot, app
+
+
+async def press(pilot: Pilot, *keys: str) -> None:
+    """Press keys without Pilot's wait for an idle process, which lasts a second a key while training runs."""
+    for key in keys:
+        pilot.app.simulate_key(key)
+        await pilot.pause(0.01)
+
+
+async def resize(pilot: Pilot, width: int, height: int) -> None:
+    """Resize the terminal, again without that wait."""
+    size = Size(width, height)
+    pilot.app._driver._size = size
+    pilot.app.post_message(Resize(size, size))
+    await pilot.pause(0.02)
+
+
+async def press_until(pilot: Pilot, key: str, condition: Callable[[], bool]) -> None:
+    """Press once, then wait."""
+    await press(pilot, key)
+    await until(pilot, condition, f"the effect of {key}")
+
+
+def text_of(app: FastnnApp) -> str:
+    """What is on the screen, as lines of text."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in strips)

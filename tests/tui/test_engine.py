@@ -1,0 +1,131 @@
+"""The UI on the real engine: digits are learned, names come from the registries, bad input leaves the run as it is."""
+
+import numpy as np
+import pytest
+from driving import press, press_until, reach, text_of, until
+
+from fastnn.activations import ACTIVATIONS
+from fastnn.datasets import DATASETS
+from fastnn.initializers import INITIALIZERS
+from fastnn.optimizers import OPTIMIZERS
+from tui.app import FastnnApp
+from tui.config import RunConfig
+from tui.engine import Engine
+from tui.session import Session
+
+
+@pytest.fixture(scope="module")
+def session():
+    """One session on the real engine; every test applies a configuration of its own."""
+    session = Session(Engine())
+    session.start()
+    reach(session, lambda v: v.state != "loading")
+    yield session
+    assert session.close(60)
+
+
+def apply(session, config):
+    """Try a configuration and return the view that answers."""
+    number = session.apply(config)
+    return reach(session, lambda v: v.answered == number)
+
+
+def test_choices_are_the_registries(session):
+    choices = session.view.choices
+    assert choices.data == tuple(DATASETS)
+    assert choices.activations == tuple(ACTIVATIONS)
+    assert choices.initializers == tuple(INITIALIZERS)
+    assert set(choices.optimizers) == set(OPTIMIZERS) and choices.optimizers["adam"] == 1e-3
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_choice_can_be_trained(session, activation, optimizer):
+    view = apply(session, RunConfig("blobs", (8, 8), activation, "xavier", optimizer, 0.01, 16, 2, 1))
+    assert view.answer == "" and view.state == "ready"
+    session.toggle()
+    view = reach(session, lambda v: v.state == "finished")
+    assert np.isfinite(view.snapshot.loss) and len(view.snapshot.layers) == 3
+    assert all(layer.activations.counts.size == 30 for layer in view.snapshot.layers)
+
+
+@pytest.mark.parametrize("init", INITIALIZERS)
+def test_every_initializer_can_be_chosen(session, init):
+    assert apply(session, RunConfig("xor", (4,), "tanh", init, "sgd", 0.1)).answer == ""
+
+
+@pytest.mark.parametrize("data", [name for name in DATASETS if name != "mnist"])
+def test_every_data_set_can_be_chosen(session, data):
+    view = apply(session, RunConfig(data, (8,)))
+    assert view.answer == "" and view.config.data == data
+    session.step()
+    assert reach(session, lambda v: v.snapshot.step == 1).state == "paused"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (RunConfig("digit"), ["name_or_path", "'digits'"]),
+        (RunConfig("nowhere/data.csv"), ["nowhere/data.csv", "no such file"]),
+        (RunConfig(batch_size=5000), ["batch_size", "5000"]),
+        (RunConfig(activation="rely"), ["activation", "'relu'"]),
+    ],
+)
+def test_bad_input_is_named_and_the_network_stays(session, config, said):
+    before = apply(session, RunConfig("moons", (8,)))
+    view = apply(session, config)
+    assert all(word in view.answer for word in said)
+    assert view.config == before.config and view.snapshot is before.snapshot
+
+
+def test_a_csv_file_of_numbers_is_a_regression(session, tmp_path):
+    path = tmp_path / "line.csv"
+    path.write_text("x,y\n" + "\n".join(f"{i / 10},{i / 5 + 0.25}" for i in range(60)))
+    view = apply(session, RunConfig(str(path), (8,), epochs=3, batch_size=8, learning_rate=0.01))
+    assert view.answer == "" and view.sizes == (1, 8, 1)
+    session.toggle()
+    view = reach(session, lambda v: v.state == "finished")
+    assert view.snapshot.accuracy is None and view.snapshot.val_loss is not None
+
+
+def test_reset_repeats_the_same_run(session):
+    losses = []
+    for _ in range(2):
+        apply(session, RunConfig("spirals", (16,), "tanh", epochs=3))
+        session.toggle()
+        losses.append(reach(session, lambda v: v.state == "finished").snapshot.val_loss)
+    assert losses[0] == losses[1]
+
+
+def test_stop_and_run_again_ends_at_the_epochs_that_were_asked_for(session):
+    apply(session, RunConfig("moons", (8,), epochs=6))
+    for _ in range(2):
+        session.finish_epoch()
+        reach(session, lambda v: v.state == "paused")
+    session.stop()
+    reach(session, lambda v: v.state == "stopped")
+    session.toggle()
+    snapshot = reach(session, lambda v: v.state == "finished").snapshot
+    assert snapshot.epoch == snapshot.epochs == 6
+
+
+async def test_opens_on_digits_and_learns_them():
+    app = FastnnApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.session.view.state == "ready")
+        assert app.session.view.config == RunConfig() and app.session.view.sizes == (64, 64, 32, 10)
+        await press_until(pilot, "space", lambda: (app.session.view.snapshot.val_accuracy or 0) > 0.9)
+        await until(pilot, lambda: "L3 identity 10" in text_of(app) and "\u2588" in text_of(app))
+        await press(pilot, "x")
+        await until(pilot, lambda: app.session.view.state in ("stopped", "finished"))
+
+
+async def test_an_absurd_rate_diverges_and_reset_recovers():
+    app = FastnnApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.session.view.state == "ready")
+        await press(pilot, *["right_curly_bracket"] * 8)
+        await press_until(pilot, "space", lambda: app.session.view.state == "diverged")
+        await until(pilot, lambda: "DIVERGED" in text_of(app) and "epoch 1, step" in text_of(app))
+        await press(pilot, "r", "y")
+        await until(pilot, lambda: app.session.view.state == "ready" and app.session.view.rate < 1)

@@ -1,0 +1,175 @@
+"""What the screen shows: states, sizes, compiling, divergence, prints, terminals without color or Unicode."""
+
+import random
+import threading
+
+import pytest
+from driving import opened, press, press_until, resize, settle, text_of, until
+from fake_training import FakeBackend
+
+from tui.app import FastnnApp
+from tui.config import RunConfig
+from tui.glyphs import wants_ascii
+from tui.session import View
+from tui.widgets.histogram import LayerRow
+from tui.widgets.loss import LossPlot
+from tui.widgets.status import network
+
+SIZES = [(80, 24), (100, 30), (160, 45), (250, 70)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_loss_histograms_status_and_keys_are_on_the_screen(size):
+    async with opened(size, RunConfig(epochs=100), hold_at=300) as (pilot, app):
+        await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 300)
+        await settle(pilot)
+        text = text_of(app)
+        for word in (
+            "fastnn",
+            "RUNNING",
+            "digits",
+            "64-64-32-10",
+            "300",
+            "0.2188",
+            "87.8%",
+            "0.001",
+            "41.2k",
+            "epoch 8/100",
+        ):
+            assert word in text
+        assert "00:15" in text and "space" in text and "\u03bc" in text
+        assert sum("\u2800" < c <= "\u28ff" for c in text) > 20, "a loss curve in braille"
+        assert text.count("\u2588") > 30, "filled histograms"
+        assert max(map(len, text.splitlines())) <= size[0]
+
+
+async def test_stays_open_when_training_ends():
+    async with opened(config=RunConfig(epochs=2)) as (pilot, app):
+        await press_until(pilot, "space", lambda: app.session.view.state == "finished")
+        await until(pilot, lambda: "finished 2 epochs" in text_of(app) and "FINISHED" in text_of(app))
+
+
+async def test_divergence_is_shown_and_reset_recovers():
+    async with opened() as (pilot, app):
+        for _ in range(9):
+            await press(pilot, "right_curly_bracket")
+        await press_until(pilot, "space", lambda: app.session.view.state == "diverged")
+        await until(pilot, lambda: "DIVERGED" in text_of(app) and "diverged to NaN" in text_of(app))
+        await press(pilot, "r", "y")
+        await until(pilot, lambda: app.session.view.state == "ready")
+
+
+async def test_compiling_is_said_while_the_keys_stay_alive():
+    backend = FakeBackend()
+    backend.gate = threading.Event()
+    app = FastnnApp(backend)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "compiling" in text_of(app))
+        await press_until(pilot, "question_mark", lambda: len(app.screen_stack) == 2)
+        await press_until(pilot, "escape", lambda: len(app.screen_stack) == 1)
+        await press(pilot, "space")
+        backend.gate.set()
+        await until(pilot, lambda: app.session.view.state in ("running", "finished"))
+        await until(pilot, lambda: "compiling" not in text_of(app))
+
+
+@pytest.mark.parametrize("size", [(79, 24), (80, 23), (60, 20), (20, 5), (1, 1)])
+async def test_too_small_is_said(size):
+    app = FastnnApp(FakeBackend())
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.session.view.state == "ready")
+        await pilot.pause()
+        if size[0] >= 20:
+            assert "too small" in text_of(app)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "too small" not in text_of(app) and "READY" in text_of(app))
+
+
+async def test_a_storm_of_resizes_while_running():
+    chance = random.Random(0)
+    async with opened(config=RunConfig(epochs=100_000), pace=0.01) as (pilot, app):
+        await press_until(pilot, "space", lambda: app.session.view.state == "running")
+        for _ in range(25):
+            await resize(pilot, chance.randint(1, 170), chance.randint(1, 50))
+            if chance.random() < 0.3:
+                await press(pilot, chance.choice(["y", "t", "right", "d", "c", "escape"]))
+        await resize(pilot, 160, 45)
+        await until(pilot, lambda: "RUNNING" in text_of(app))
+
+
+async def test_random_keys_never_break_it():
+    chance = random.Random(1)
+    keys = ["space", "s", "e", "x", "r", "y", "n", "c", "tab", "enter", "escape", "d", "t", "l", "left", "right", "7"]
+    keys += ["left_square_bracket", "right_square_bracket", "question_mark", "ctrl+p", "down", "backspace"]
+    async with opened(config=RunConfig(epochs=100), pace=0.01) as (pilot, app):
+        for _ in range(120):
+            await press(pilot, chance.choice(keys))
+        assert app.session._thread.is_alive() and not app._exit
+
+
+async def test_no_color_is_readable(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened((80, 24)) as (_, app):
+        assert app.no_color and not app.native_ansi_color
+        for strip in app.screen._compositor.render_strips():
+            for text, style, _control in strip:
+                if not text.strip() or style is None or style.color is None:
+                    continue
+                front, back = style.color.get_truecolor(), style.bgcolor.get_truecolor(foreground=False)
+                assert sum(front) != sum(back), f"{text!r} is invisible"
+
+
+async def test_ascii_terminals_get_ascii():
+    app = FastnnApp(FakeBackend(hold_at=100), RunConfig(epochs=100), ascii_only=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 100)
+        await settle(pilot)
+        text = text_of(app)
+        assert text.isascii()
+        assert "RUNNING" in text and text.count("#") > 50 and text.count("*") > 20 and "o" in text and "Loss" in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({}, False),
+        ({"LC_ALL": "C"}, True),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, False),
+        ({"LANG": "en_US.utf8"}, False),
+        ({"LANG": "de_DE.ISO-8859-1"}, True),
+        ({"LC_ALL": "", "LANG": "C.UTF-8"}, False),
+    ],
+)
+def test_only_a_locale_that_is_set_asks_for_ascii(environment, wanted):
+    assert wants_ascii(environment) is wanted
+
+
+@pytest.mark.parametrize("room", [0, 10, 24, 60])
+def test_long_networks_are_shortened(room):
+    view = View(RunConfig(layers=(128,) * 12), sizes=(64, *(128,) * 12, 10))
+    assert len(network(view, room)) <= room
+
+
+async def test_nothing_is_drawn_at_rest(monkeypatch):
+    async with opened() as (pilot, app):
+        drawn = []
+        for plot in (app.train.query_one(LossPlot), *app.train.query_one(LayerRow).plots):
+            monkeypatch.setattr(plot, "redraw", lambda plot=plot: drawn.append(plot))
+        await pilot.pause(0.5)
+        assert drawn == []
+
+
+async def test_numbers_do_not_move_while_they_change():
+    async with opened(hold_at=30, config=RunConfig(epochs=1000)) as (pilot, app):
+        columns = set()
+        trainer = app.session._trainer
+        for hold in (30, 1200, 11_990):
+            trainer.hold_at = hold
+            if hold == 30:
+                await press(pilot, "space")
+            await until(pilot, lambda hold=hold: app.session.view.snapshot.step == hold)
+            await settle(pilot)
+            line = text_of(app).splitlines()[1]
+            columns.add(tuple(line.index(word) for word in ("loss", "val", "acc", "lr", "samp/s")))
+        assert len(columns) == 1

@@ -1,0 +1,182 @@
+"""The training thread, without a screen."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from driving import reach
+from fake_training import FakeBackend
+
+from tui.config import RunConfig
+from tui.session import Session
+
+
+@pytest.fixture
+def make():
+    """Sessions that are closed when the test ends."""
+    sessions = []
+
+    def make_one(config=None, **options):
+        session = Session(FakeBackend(**options), config)
+        sessions.append(session)
+        session.start()
+        reach(session, lambda v: v.state != "loading")
+        return session
+
+    yield make_one
+    for session in sessions:
+        assert session.close(30)
+
+
+def at_rest(state):
+    return lambda view: view.state == state
+
+
+def test_starts_ready_with_choices_and_the_first_histograms(make):
+    view = make().view
+    assert view.state == "ready" and view.sizes == (64, 64, 32, 10)
+    assert len(view.snapshot.layers) == 3 and view.snapshot.step == 0
+    assert "relu" in view.choices.activations
+
+
+def test_runs_to_the_end_and_then_goes_on(make):
+    session = make(RunConfig(epochs=3))
+    session.toggle()
+    view = reach(session, at_rest("finished"))
+    assert view.snapshot.step == 120 and view.snapshot.epoch == 3
+    session.toggle()
+    assert reach(session, lambda v: v.state == "finished" and v.snapshot.step > 120).snapshot.step == 240
+
+
+def test_pause_holds_the_step(make):
+    session = make(pace=0.001)
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step > 50)
+    session.toggle()
+    step = reach(session, at_rest("paused")).snapshot.step
+    time.sleep(0.05)
+    assert session.view.snapshot.step == step
+
+
+def test_steps_are_counted_exactly_even_in_quick_succession(make):
+    session = make()
+    for _ in range(7):
+        session.step()
+    reach(session, lambda v: v.snapshot.step == 7 and v.state == "paused")
+    session.finish_epoch()
+    assert reach(session, lambda v: v.snapshot.step > 7 and v.state == "paused").snapshot.step == 40
+
+
+def test_stop_then_run_finishes_the_epochs_that_were_left(make):
+    session = make(RunConfig(epochs=5), hold_at=70)
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step == 70)
+    session.stop()
+    reach(session, at_rest("stopped"))
+    session._trainer.hold_at = None
+    session.toggle()
+    assert reach(session, at_rest("finished")).snapshot.step == 200
+
+
+def test_stop_before_the_start_changes_nothing(make):
+    session = make()
+    session.stop()
+    session.step()
+    assert reach(session, lambda v: v.snapshot.step == 1).state == "paused"
+
+
+def test_reset_restores_network_rate_and_curves(make):
+    session = make()
+    session.finish_epoch()
+    reach(session, at_rest("paused"))
+    session.set_rate(0.5)
+    number = session.reset()
+    view = reach(session, lambda v: v.answered == number)
+    assert view.state == "ready" and view.rate == RunConfig().learning_rate and view.snapshot.step == 0
+    assert session.loss_curve()[0].size == session.validation_curve()[0].size == 0
+
+
+def test_configuration_that_fails_leaves_the_run_as_it_is(make):
+    session = make(pace=0.001, config=RunConfig(epochs=1000))
+    session.toggle()
+    before = reach(session, lambda v: v.snapshot.step > 20)
+    number = session.apply(RunConfig(batch_size=5000))
+    view = reach(session, lambda v: v.answered == number)
+    assert "5000" in view.answer
+    assert view.config == before.config and view.state == "running"
+    reach(session, lambda v: v.snapshot.step > view.snapshot.step)
+
+
+def test_divergence_is_told_and_reset_recovers(make):
+    session = make()
+    session.set_rate(1e6)
+    session.toggle()
+    view = reach(session, at_rest("diverged"))
+    assert "diverged" in view.message
+    number = session.apply(RunConfig())
+    assert reach(session, lambda v: v.answered == number).state == "ready"
+
+
+def test_a_crash_in_the_trainer_is_told_and_survived(make):
+    session = make()
+
+    def broken(self):
+        raise RuntimeError("a fault of ours")
+
+    session._trainer.layers = broken.__get__(session._trainer)
+    session.toggle()
+    view = reach(session, at_rest("failed"))
+    assert view.message == "RuntimeError: a fault of ours"
+    number = session.reset()
+    assert reach(session, lambda v: v.answered == number).state == "ready"
+
+
+def test_loading_that_fails_is_told():
+    backend = FakeBackend()
+    backend.load = lambda on_compile: (_ for _ in ()).throw(OSError("no such library"))
+    session = Session(backend)
+    session.start()
+    assert reach(session, at_rest("failed")).message == "OSError: no such library"
+    assert session.close(30)
+
+
+def test_curves_grow_while_training(make):
+    session = make(RunConfig(epochs=4))
+    session.toggle()
+    reach(session, at_rest("finished"))
+    x, y = session.loss_curve()
+    assert x[-1] == 160 and np.all(np.diff(y[-8:]) < 0.05)
+    assert session.validation_curve()[0].tolist() == [40, 80, 120, 160]
+
+
+def test_everything_runs_on_one_thread(make):
+    session = make(RunConfig(epochs=2))
+    session.toggle()
+    reach(session, at_rest("finished"))
+    session.reset()
+    session.step()
+    reach(session, lambda v: v.snapshot.step == 1)
+    names = set().union(*(trainer.threads for trainer in session._backend.trainers))
+    assert names == {"fastnn-training"}
+
+
+def test_close_joins_within_a_chunk_and_twice_is_harmless():
+    session = Session(FakeBackend(pace=0.01, hold_at=10))
+    session.start()
+    session.toggle()
+    reach(session, at_rest("running"))
+    assert session.close(30)
+    assert session.close(30)
+    assert not any(thread is session._thread for thread in threading.enumerate())
+
+
+def test_the_session_knows_no_widget():
+    code = (
+        "import sys, tui.session, tui.engine\n"
+        "print([m for m in sys.modules if m.split('.')[0] in {'textual', 'rich', 'numba', 'fastnn'}])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,86 @@
+"""The screens as stored pictures (`pytest --snapshot-update` draws them anew; look at them before you commit)."""
+
+import pytest
+from driving import press_until, settle, until
+from fake_training import FakeBackend
+
+from tui.app import FastnnApp
+from tui.config import RunConfig
+
+SIZES = [(80, 24), (160, 45)]
+NAMES = ["80x24", "160x45"]
+RUN = RunConfig(epochs=12)
+
+
+@pytest.fixture(params=SIZES, ids=NAMES)
+def size(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch):
+    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+
+
+def test_ready(snap_compare, size):
+    assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=settle)
+
+
+def test_running(snap_compare, size):
+    async def drive(pilot):
+        await settle(pilot)
+        await press_until(pilot, "space", lambda: pilot.app.session.view.snapshot.step == 300)
+        await settle(pilot)
+
+    assert snap_compare(FastnnApp(FakeBackend(hold_at=300), RUN), terminal_size=size, run_before=drive)
+
+
+def test_finished_log_light(snap_compare, size):
+    async def drive(pilot):
+        await settle(pilot)
+        await press_until(pilot, "space", lambda: pilot.app.session.view.state == "finished")
+        await pilot.press("y", "t")
+        await settle(pilot)
+
+    assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
+
+
+def test_drawer_with_a_wrong_field(snap_compare, size):
+    async def drive(pilot):
+        await settle(pilot)
+        await pilot.press("c", "tab")
+        await pilot.press(*"64 zwei", "enter")
+        pilot.app.focused.cursor_blink = False
+        await until(pilot, lambda: pilot.app.train.query_one("#wrong").display)
+        await settle(pilot)
+
+    assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
+
+
+def test_diverged(snap_compare, size):
+    async def drive(pilot):
+        await settle(pilot)
+        pilot.app.session.set_rate(1e6)
+        await press_until(pilot, "space", lambda: pilot.app.session.view.state == "diverged")
+        await settle(pilot)
+
+    assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
+
+
+def test_help(snap_compare, size):
+    async def drive(pilot):
+        await settle(pilot)
+        await pilot.press("question_mark")
+        await pilot.pause()
+
+    assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
+
+
+def test_too_small(snap_compare):
+    async def drive(pilot):
+        await until(pilot, lambda: pilot.app.session.view.state == "ready")
+        await pilot.pause()
+
+    assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=(60, 20), run_before=drive)

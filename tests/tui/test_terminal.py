@@ -1,0 +1,154 @@
+"""The installed command in a real pseudo-terminal: it paints, trains, resizes, quits, leaves the terminal as it was."""
+
+import os
+import re
+import shutil
+import sys
+import time
+
+import pytest
+
+pexpect = pytest.importorskip("pexpect")
+termios = pytest.importorskip("termios")
+
+# Compiling the kernels for the first time takes up to a minute on a slow machine.
+COMPILING, SOON = 300, 60
+ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
+COMMAND = [shutil.which("fastnn")] if shutil.which("fastnn") else [sys.executable, "-m", "tui"]
+# One worker runs these after one another, so that they do not compile at the same time.
+pytestmark = pytest.mark.xdist_group("terminal")
+
+
+@pytest.fixture
+def environment():
+    # COLUMNS and LINES would hide a change of size.
+    leave = ("NO_COLOR", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES")
+    keep = {name: value for name, value in os.environ.items() if name not in leave}
+    return {**keep, "TERM": "xterm-256color", "LANG": "C.UTF-8", "COLORTERM": "truecolor"}
+
+
+class Terminal:
+    """A process in a pseudo-terminal, and everything that it wrote."""
+
+    def __init__(self, command, environment, columns=80, rows=24):
+        self.child = pexpect.spawn(command[0], command[1:], env=environment, dimensions=(rows, columns), timeout=SOON)
+        self.before = termios.tcgetattr(self.child.child_fd)
+        self.output = b""
+
+    def read(self):
+        """What has come since the last call, waiting 50 ms for it."""
+        try:
+            new = self.child.read_nonblocking(1 << 16, timeout=0.05)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            new = b""
+        self.output += new
+        return new
+
+    def until(self, pattern, limit=SOON):
+        """Read until the pattern has come since the last key; fails after `limit` seconds."""
+        end, seen = time.monotonic() + limit, b""
+        while not re.search(pattern, seen):
+            assert time.monotonic() < end, f"{pattern!r} did not come in {limit} s; the last was {seen[-3000:]!r}"
+            assert self.child.isalive() or self.read(), f"ended: {self.output[-3000:]!r}"
+            seen += self.read()
+        return seen
+
+    def close(self):
+        """Wait for the end; returns the exit status."""
+        end = time.monotonic() + SOON
+        while self.child.isalive():
+            assert time.monotonic() < end, "does not end"
+            self.read()
+        while self.read():
+            pass
+        self.child.close()
+        return self.child.exitstatus
+
+
+@pytest.fixture
+def open_terminal(environment):
+    """Opens terminals, and ends what is left in them."""
+    opened = []
+
+    def open_one(command=None, **changes):
+        size = {name: changes.pop(name) for name in ("columns", "rows") if name in changes}
+        opened.append(Terminal(command or COMMAND, {**environment, **changes}, **size))
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.child.close(force=True)
+
+
+def test_opens_trains_resizes_and_quits(open_terminal):
+    terminal = open_terminal()
+    terminal.until(rb"READY", COMPILING)
+    terminal.child.send(" ")
+    terminal.until(rb"RUNNING|FINISHED")
+    for columns, rows in ((160, 45), (60, 20), (80, 24)):
+        terminal.child.setwinsize(rows, columns)
+        terminal.until(rb"too small" if columns < 80 else rb"L1")
+    terminal.child.send(" x")
+    terminal.until(rb"STOPPED|FINISHED")
+    terminal.child.send("q")
+    assert terminal.close() == 0
+    assert ENTER in terminal.output
+    assert terminal.output.rstrip().rfind(LEAVE) > terminal.output.rfind(ENTER)
+    assert b"\x1b[?25h" in terminal.output[terminal.output.rfind(ENTER) :], "the cursor is shown again"
+    assert b"Traceback" not in terminal.output
+
+
+def test_quitting_while_it_runs_asks_and_restores_the_terminal(open_terminal):
+    # A shell in between keeps the terminal open, so that its modes can be compared after the end.
+    line = " ".join(f"'{part}'" for part in COMMAND)
+    terminal = open_terminal(["/bin/sh", "-c", f"stty -a; {line}; echo code $?; stty -a; echo over"])
+    terminal.until(rb"READY", COMPILING)
+    modes = re.search(rb"speed.*?(?=\x1b\[\?1049h|\x1b\[)", terminal.output, re.S)
+    terminal.child.send("c")
+    terminal.until(rb"Configuration")
+    terminal.child.send("\x1b")
+    time.sleep(0.2)  # a lone escape is told from a sequence by what does not follow
+    terminal.child.send(" ")
+    terminal.until(rb"RUNNING|FINISHED")
+    terminal.child.send("q")
+    terminal.child.send("q")
+    text = terminal.until(rb"over")
+    assert b"code 0" in text
+    after = text[text.index(b"code 0") :]
+    assert modes is not None
+    first, second = (
+        set(re.findall(rb"-?\w+", part)) & {b"echo", b"-echo", b"icanon", b"-icanon"} for part in (modes.group(), after)
+    )
+    assert first == second == {b"echo", b"icanon"}
+
+
+def test_a_stray_print_does_not_reach_the_terminal(open_terminal):
+    program = (
+        "import sys, threading\n"
+        "from tui.app import FastnnApp\n"
+        "class Loud:\n"
+        "    def load(self, on_compile):\n"
+        "        print('stray line'); print('stray error', file=sys.stderr)\n"
+        "        raise RuntimeError('the backend has spoken')\n"
+        "FastnnApp(Loud()).run()\n"
+    )
+    terminal = open_terminal([sys.executable, "-c", program])
+    terminal.until(rb"backend has spoken")
+    terminal.child.send("q")
+    assert terminal.close() == 0
+    assert b"stray" not in terminal.output
+
+
+@pytest.mark.parametrize("changes", [{"LC_ALL": "C"}, {"NO_COLOR": "1"}, {"TERM": "screen", "COLORTERM": ""}])
+def test_other_terminals_are_served(open_terminal, changes):
+    terminal = open_terminal(**changes)
+    terminal.until(rb"READY", COMPILING)
+    terminal.until(rb"L3")
+    terminal.child.send("q")
+    assert terminal.close() == 0
+    screen = terminal.output.decode()
+    if changes.get("LC_ALL") == "C":
+        assert screen.isascii()
+    if "NO_COLOR" in changes:
+        colors = {match.groups() for match in re.finditer(r"38;2;(\d+);(\d+);(\d+)", screen)}
+        assert colors and all(len(set(color)) == 1 for color in colors), "only greys"
