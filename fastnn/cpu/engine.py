@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from fastnn import compiler
 from fastnn.cpu import blocks, train
 from fastnn.cpu.gemm import gemm_address, panel_columns
 from fastnn.cpu.machine import lanes
+from fastnn.cpu.pace import Pace
 from fastnn.cpu.phases import GRAIN, ROWS, TILE, Data, Net, Work
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team, cores
@@ -18,6 +20,7 @@ from fastnn.optimizers import WIDTH, Optimizer
 
 SPARE = 64  # numbers behind an array that a whole vector may read, and nobody uses
 PACKED_FROM = 256  # outputs of a layer whose weight is kept in panels for the forward pass too
+LEAST_FLOPS = 400_000  # of a step that a second thread can make shorter: below, two barriers cost what it saves
 _EMPTY = Data(0, 0, 0, 0, 0)
 
 
@@ -84,22 +87,27 @@ def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) 
     )
 
 
-def _tiles(sizes: tuple[int, ...], workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """All tiles, and where each worker's share begins: runs of about equal work."""
+def _tiles(sizes: tuple[int, ...]) -> np.ndarray:
+    """All tiles: layer, first row, last row + 1."""
     tiles = [
         (layer, low, min(low + TILE, fan_in))
         for layer, fan_in in enumerate(sizes[:-1])
         for low in range(0, fan_in, TILE)
     ]
+    return np.array(tiles, np.int64)
+
+
+def _firsts(tiles: np.ndarray, sizes: tuple[int, ...], workers: int) -> np.ndarray:
+    """Where each worker's share of the tiles begins: runs of about equal work."""
     work = np.cumsum([(high - low) * sizes[layer + 1] for layer, low, high in tiles])
     middles = work - np.diff(work, prepend=0) / 2
     firsts = np.searchsorted(middles, np.arange(workers + 1) * work[-1] / workers)
     firsts[0], firsts[-1] = 0, len(tiles)
-    return np.array(tiles, np.int64), firsts.astype(np.int64)
+    return firsts.astype(np.int64)
 
 
 def _panels(sizes: tuple[int, ...], panel: int) -> tuple[list[int], list[int], int]:
-    """Where each layer's weight and its transpose begin among the panels (-1: nowhere), and how many numbers they are."""
+    """Where each layer's weight and its transpose begin among the panels (-1: nowhere), and how many numbers in all."""
     packed, transposed, end = [], [], 0
     for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         packed.append(end if fan_out >= PACKED_FROM else -1)
@@ -115,17 +123,14 @@ def flops(sizes: tuple[int, ...], batch: int) -> int:
     return batch * (6 * sum(pairs) - 2 * pairs[0])
 
 
-def choose_workers(sizes: tuple[int, ...], batch: int, threads: int | None) -> int:
-    """`threads`, or what pays: a step's work must outweigh its two barriers, and a worker needs a grain of rows.
-
-    On a quiet machine two threads gain from 0.5 MFLOP a step on, but beside other programs a barrier waits for a thread
-    that is not running: digits with 64 hidden units (1 MFLOP) took 2.1 s instead of 0.6 s.
-    """
+def candidates(sizes: tuple[int, ...], batch: int, threads: int | None) -> tuple[int, ...]:
+    """`threads`, or the numbers of workers worth trying, the likelier first: a worker needs a grain of rows."""
     if threads is not None:
-        return threads
-    if flops(sizes, batch) < 4_000_000:
-        return 1
-    return max(1, min(cores(), batch // GRAIN))
+        return (threads,)
+    most = min(cores(), batch // GRAIN)
+    if most < 2 or flops(sizes, batch) < LEAST_FLOPS:
+        return (1,)
+    return (most, 1) if flops(sizes, batch) > 4 * LEAST_FLOPS else (1, most)
 
 
 class Result(NamedTuple):
@@ -136,6 +141,15 @@ class Result(NamedTuple):
     rows: np.ndarray  # (steps,) samples in each batch
     validation: np.ndarray  # (epochs ended, 2): mean loss, hits
     diverged: bool  # the step after the last would have made a number non-finite; parameters are as before it
+
+
+def _join(results: list[Result], diverged: bool) -> Result:
+    """Chunks that ran one after the other as one."""
+    if len(results) == 1:
+        return results[0]._replace(diverged=diverged)
+    nothing = Result(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 2)), diverged)
+    losses, hits, rows, validation = (np.concatenate(parts) for parts in list(zip(nothing, *results, strict=True))[:4])
+    return Result(losses, hits, rows, validation, diverged)
 
 
 def describe_data(inputs: np.ndarray, targets: np.ndarray) -> Data:
@@ -167,7 +181,8 @@ class Runner:
         target: np.ndarray | None = None,
     ) -> None:
         F, sizes = architecture.F, architecture.sizes
-        self.workers = choose_workers(sizes, batch, threads)
+        self.pace = Pace(candidates(sizes, batch, threads))
+        most = max(self.pace.candidates)
         self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
         self._kept = (data, validation)
         self.parameters = parameters
@@ -176,21 +191,31 @@ class Runner:
         self.first = first_epoch * self.per_epoch
         self.step = 0  # updates done by this runner
         with compiler.preparing():
-            self.net = build(architecture, parameters, self.workers)
+            self.net = build(architecture, parameters, most)
             loss_address = blocks.loss(loss, F)
             update = -1 if optimizer is None else blocks.update(optimizer.name, optimizer.slots, F)
         slots = 0 if optimizer is None else optimizer.slots
         self.memory = [aligned(parameters.size if slots > k else 0, F) for k in range(2)]
-        self.work = self._work(loss_address, update, parameters if target is None else target)
+        work = self._work(loss_address, update, parameters if target is None else target, most)
+        self.works = {n: work._replace(firsts=_firsts(work.tiles, sizes, n)) for n in self.pace.candidates}
         self.data = describe_data(*data)
         self.validation = _EMPTY if validation is None else describe_data(*validation)
         self.order = np.arange(self.samples, dtype=np.int64)
         self.counting = np.arange(ROWS, dtype=np.int64)
         self.val_sums = np.zeros((-(-self.validation.samples // ROWS), 2))
-        self.team = Team(self.workers)
+        self.team = Team(most)
         self._backup: list[np.ndarray] = []
 
-    def _work(self, loss: int, update: int, target: np.ndarray) -> Work:
+    @property
+    def workers(self) -> int:
+        """How many threads train at present."""
+        return self.pace.best
+
+    @property
+    def work(self) -> Work:
+        return self.works[self.workers]
+
+    def _work(self, loss: int, update: int, target: np.ndarray, most: int) -> Work:
         F, sizes, net = self.architecture.F, self.architecture.sizes, self.net
         places: dict[str, list[int]] = {"outputs": [], "inputs": [], "deltas": []}
         end = 0
@@ -203,9 +228,8 @@ class Runner:
                 if name != "deltas" or layer > 0:
                     end += -(-self.batch * int(stride) // 16) * 16
         packed, transposed, size = _panels(sizes, net.panel)
-        tiles, firsts = _tiles(sizes, self.workers)
-        rows = max(self.batch, self.workers * ROWS)
-        block = max(4096, *sizes[1:])
+        rows = max(self.batch, most * ROWS)
+        block = max(4096, *sizes[1:]) if update > 0 else 0
         return Work(
             buffer=aligned(end, F),
             outputs=np.array(places["outputs"], np.int64),
@@ -217,11 +241,12 @@ class Runner:
             target=target,
             m=self.memory[0],
             v=self.memory[1],
-            gradient=aligned(self.workers * block if update > 0 else 0, F),
+            gradient=aligned(most * block, F),
+            block=block,
             losses=np.zeros(rows, F),
             hits=np.zeros(rows, F),
-            tiles=tiles,
-            firsts=firsts,
+            tiles=_tiles(sizes),
+            firsts=np.zeros(2, np.int64),
             loss=loss,
             update=update,
             barrier=new_barrier(),
@@ -257,7 +282,12 @@ class Runner:
         for kept, array in zip(self._backup, state, strict=True):
             np.copyto(kept, array)
         try:
-            result = self._chunk(steps, rate)
+            results = []
+            for workers, some in self.pace.plan(steps):
+                began = time.perf_counter()
+                results.append(self._chunk(some, rate, workers))
+                self.pace.note(workers, some, time.perf_counter() - began)
+            result = _join(results, False)
         except BaseException:
             self._go_back(begin)
             raise
@@ -290,11 +320,10 @@ class Runner:
                 self.step -= 1
                 break
             done.append(one)
-        nothing = Result(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 2)), True)
-        losses, hits, rows, validation = (np.concatenate(parts) for parts in list(zip(nothing, *done, strict=True))[:4])
-        return Result(losses, hits, rows, validation, True)
+        return _join(done, True)
 
-    def _chunk(self, steps: int, rate: float, evaluate: bool = False) -> Result:
+    def _chunk(self, steps: int, rate: float, workers: int | None = None, evaluate: bool = False) -> Result:
+        workers = workers or self.workers
         F = self.architecture.F
         if self.optimizer is None:
             table = np.eye(1, WIDTH)  # target <- 1 gradient + 0 target
@@ -306,7 +335,7 @@ class Runner:
         validation = np.zeros((max(ends, int(evaluate)) if self.validation.samples else 0, 2))
         result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
         run = train.Run(
-            workers=self.workers,
+            workers=workers,
             first=self.first + self.step,
             steps=steps,
             batch=self.batch,
@@ -320,7 +349,8 @@ class Runner:
             val_sums=self.val_sums,
             val_results=result.validation,
         )
-        self.team.run(train.train, self.net, self.work, self.data, run, barrier=self.work.barrier)
+        work = self.works[workers]
+        self.team.run(train.train, self.net, work, self.data, run, barrier=work.barrier, workers=workers)
         self.step += steps
         return result
 

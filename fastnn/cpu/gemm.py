@@ -12,7 +12,6 @@ from fastnn.compiler import block, inner
 from fastnn.cpu.machine import lanes, machine, tiles
 from fastnn.cpu.simd import micro_kernel
 
-
 # Terms of a sum that are added up in registers before C is visited: a panel of B this long stays in the first cache.
 LONGEST = 320
 
@@ -109,8 +108,8 @@ def _product(F: type) -> Any:
 def gemm_address(F: type) -> int:
     """Address of the product for type F.
 
-    Its arguments: A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c (addresses, then strides in elements), M, N,
-    K, alpha, beta. C is M x N, A is M x K, B is K x N; rows of S and C are contiguous. B lies in panels of
+    Its arguments: A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c (addresses, then strides in elements),
+    M, N, K, alpha, beta. C is M x N, A is M x K, B is K x N; rows of S and C are contiguous. B lies in panels of
     `panel_columns(F)` columns, `panel_b` apart, in each of which its rows are `row_b` apart: for a matrix in rows,
     panel_b is the panel's width.
     """

@@ -6,10 +6,10 @@
             transposed copy that the next step's deltas read.
 
 Legend: B rows of a batch, I and O units before and after a layer, layer l = 0 .. L-1 lies between units l and l+1.
-Rows of outputs and deltas are padded to whole vectors (`vectors`), so products and blocks over them need no masks; what
-lands in the padding is never read. Weights are kept twice more, as the panels that products read one after the other
-(gemm.py): as (O, I) for the deltas, and where rows are long as (I, O) for the forward pass. How work is cut depends on sizes only, never on the number of workers, and every sum
-has one order: results are the same bits for any number of workers.
+Rows of outputs and deltas are padded to whole vectors, so products and blocks over them need no masks; what lands in
+the padding is never read. Weights are kept twice more, as the panels that products read one after the other (gemm.py):
+as (O, I) for the deltas, and where rows are long as (I, O) for the forward pass. How work is cut depends on sizes only,
+never on the number of workers, and every sum has one order: results are the same bits for any number of workers.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Work(NamedTuple):
     target: np.ndarray  # F, like parameters: what the tile phase changes, the parameters or a gradient
     m: np.ndarray  # F, what the optimizer remembers, like parameters or empty
     v: np.ndarray  # F
-    gradient: np.ndarray  # F, a block for each worker
+    gradient: np.ndarray  # F, `block` numbers for each worker
+    block: int
     losses: np.ndarray  # F (B or more, ROWS a worker or more)
     hits: np.ndarray  # F, like losses
     tiles: np.ndarray  # (n, 3): layer, first row, last row + 1
@@ -89,7 +90,9 @@ def forward(net, inputs, row, rows, worker):
     source, stride = inputs, row
     for layer in range(net.sizes.size - 1):
         weight = net.parameters.ctypes.data + net.weight[layer] * F
-        product(net, layer, source, stride, weight, net.sizes[layer + 1], net.panel, net.scratch.ctypes.data + at * F, rows)
+        product(
+            net, layer, source, stride, weight, net.sizes[layer + 1], net.panel, net.scratch.ctypes.data + at * F, rows
+        )
         activate(net, layer, net.scratch, at, rows)
         source, stride = net.scratch.ctypes.data + at * F, net.strides[layer + 1]
         at = at + half if at < half else at - half
@@ -105,7 +108,7 @@ def share(rows, worker, workers):
 
 @inner
 def product(net, layer, source, stride, weight, row, panel, z, rows):
-    """z = x W + b for `rows` rows x at address `source`, `stride` apart; W's rows and panels are `row`, `panel` apart."""
+    """z = x W + b for `rows` rows x at address `source`, `stride` apart; W has rows `row` and panels `panel` apart."""
     bias = net.parameters.ctypes.data + net.bias[layer] * net.one.itemsize
     call(net.gemm, (source, stride, 1, weight, row, panel, bias, 0, z, net.strides[layer + 1],
                     rows, net.vectors[layer + 1], net.sizes[layer], net.one[1], net.one[1]))  # fmt: skip
@@ -207,8 +210,8 @@ def change(net, work, layer, x, row, column, start, rows, batch, coefficients, w
                         coefficients[0], coefficients[1]))  # fmt: skip
         return
     # The gradient of a few rows stays in cache between its product and the update that reads it once.
-    block = max(1, work.gradient.size // (work.firsts.size - 1) // fan_out)
-    gradient = work.gradient.ctypes.data + worker * (work.gradient.size // (work.firsts.size - 1)) * F
+    block = work.block // fan_out
+    gradient = work.gradient.ctypes.data + worker * work.block * F
     for r in range(0, rows, block):
         some = min(block, rows - r)
         at = (start + r * fan_out) * F

@@ -26,19 +26,20 @@ def cores() -> int:
 
 
 class Team:
-    """`workers` threads, of which the caller is number 0. The others start with the first run and end with `close`."""
+    """Up to `workers` threads, of which the caller is number 0. The others start when needed and end with `close`."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool: ThreadPoolExecutor | None = None
 
-    def run(self, kernel: Callable[..., Any], *args: Any, barrier: np.ndarray) -> None:
-        """Call kernel(*args, worker) once for each worker and return when all have returned.
+    def run(self, kernel: Callable[..., Any], *args: Any, barrier: np.ndarray, workers: int | None = None) -> None:
+        """Call kernel(*args, worker) once for each of `workers` (all) workers and return when all have returned.
 
         An exception in one of them (Ctrl-C before worker 0 has started) sends the others home from their barrier and
         is raised here.
         """
-        if self.workers == 1:
+        workers = workers or self.workers
+        if workers == 1:
             kernel(*args, 0)
             return
         if self._pool is None:
@@ -53,7 +54,7 @@ class Team:
 
         others: list[Future[None]] = []
         try:
-            for worker in range(1, self.workers):
+            for worker in range(1, workers):
                 others.append(self._pool.submit(work, worker))  # noqa: PERF401  kept if interrupted
             work(0)
         except BaseException:
