@@ -90,6 +90,12 @@ def _pair(data: Any, x: str, y: str) -> tuple[Any, Any]:
     return getattr(data, x), getattr(data, y)
 
 
+def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """total + the sum of rows, one row after the other: the same bits wherever chunks begin and end."""
+    sums: np.ndarray = np.add.accumulate(np.vstack([total, rows]), axis=0)[-1]
+    return sums
+
+
 class Trainer:
     """Trains `network` on `data` (x_train, y_train, x_test, y_test) and yields a Snapshot a chunk.
 
@@ -319,13 +325,13 @@ class Trainer:
         cuts = range(runner.per_epoch - first % runner.per_epoch, n + 1, runner.per_epoch)
         begin = 0
         for cut in cuts:
-            loss, hits, count = self._epoch_sums + columns[begin:cut].sum(0)
+            loss, hits, count = _added(self._epoch_sums, columns[begin:cut])
             self._epoch_sums = np.zeros(3)
             self.history.loss.append(float(loss / count))
             if self._classes:
                 self.history.accuracy.append(float(hits / count))
             begin = cut
-        self._epoch_sums = self._epoch_sums + columns[begin:].sum(0)
+        self._epoch_sums = _added(self._epoch_sums, columns[begin:])
         for loss, hits in result.validation:
             self.history.val_loss.append(float(loss))
             if self._classes:

@@ -66,12 +66,13 @@ class Drawer(Vertical):
                         yield Input(id=f"field-{name}", compact=True, select_on_focus=True)
         yield Static(id="wrong", markup=False)
         with Horizontal(id="buttons"):
-            yield Button("Apply \u23ce", id="apply", variant="primary", compact=True)
-            yield Button("Close esc", id="close", compact=True)
+            yield Button("Apply and reset", id="apply", variant="primary", compact=True)
+            yield Button("Close", id="close", compact=True)
 
     def on_mount(self) -> None:
         """Say what the fields expect."""
         self.border_title = "Configuration"
+        self.border_subtitle = "tab next   enter apply   esc close"
         self.query_one("#field-layers", Input).placeholder = "none"
         self.query_one("#field-path", Input).placeholder = "path to CSV, NPY or IDX"
 
