@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.table import PRODUCTS
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu.blocks import activation
-from fastnn.cpu.gemm import gemm_address
+from fastnn.cpu.gemm import gemm_address, panel_columns
 
 DTYPES = {"float32": (np.float32, ctypes.c_float), "float64": (np.float64, ctypes.c_double)}
 
@@ -27,9 +27,25 @@ class Products:
         shapes = ((self.m, self.k), (self.k, self.n), (self.m, self.n))
         self.arrays = [rng.standard_normal(shape).astype(F) for shape in shapes]
         a, b, c = (array.ctypes.data for array in self.arrays)
-        signature = ctypes.CFUNCTYPE(None, *([ctypes.c_ssize_t] * 12), number, number)
+        signature = ctypes.CFUNCTYPE(None, *([ctypes.c_ssize_t] * 13), number, number)
         self.product = signature(gemm_address(F))
-        self.arguments = (a, self.k, 1, b, self.n, c, self.n, c, self.n, self.m, self.n, self.k, 1.0, 0.0)
+        self.arguments = (
+            a,
+            self.k,
+            1,
+            b,
+            self.n,
+            panel_columns(F),
+            c,
+            self.n,
+            c,
+            self.n,
+            self.m,
+            self.n,
+            self.k,
+            1.0,
+            0.0,
+        )
 
     def time_product(self, product: str, dtype: str) -> None:
         self.product(*self.arguments)

@@ -19,7 +19,7 @@ import numpy as np
 
 import fastnn as fnn
 from benchmarks.table import NETWORKS, ROWS
-from fastnn.cpu import engine
+from fastnn.cpu import engine, plan
 
 RATE = 0.01
 
@@ -62,7 +62,7 @@ def main() -> None:
             order = np.arange(ROWS)
             times: dict[str, list[float]] = {"fastnn": [], "prototype": []}
             # Short steps are repeated so that one measurement takes a few milliseconds at least.
-            repeats = max(1, int(5e-3 / (steps * engine.flops(tuple(sizes), batch) / 4e10 + steps * 2e-6)))
+            repeats = max(1, int(5e-3 / (steps * plan.flops(tuple(sizes), batch) / 4e10 + steps * 2e-6)))
             for _ in range(chosen.rounds + 1):
                 began = time.perf_counter()
                 for _ in range(repeats):
@@ -76,7 +76,7 @@ def main() -> None:
             ours, floor = (statistics.median(t[1:]) for t in times.values())  # the first round compiles or warms up
             drift = np.abs(net.layers[0].weight.ravel() - theirs.theta[: net.layers[0].weight.size]).max()
             assert drift < 1e-2, f"the two no longer train the same network: weights differ by {drift}"
-            rate = engine.flops(tuple(sizes), batch) / ours / 1e9
+            rate = plan.flops(tuple(sizes), batch) / ours / 1e9
             name = f"{work_name} {activation}"
             figures = f"{ours * 1e6:10.2f} {floor * 1e6:12.2f} {ours / floor:6.2f} {rate:8.1f}"
             print(f"{name:24} {batch:5} {threads:7} {figures}", flush=True)

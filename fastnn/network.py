@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn import checkpoint, samples
 from fastnn.activations import ACTIVATIONS
-from fastnn.cpu import engine, phases
+from fastnn.cpu import engine, phases, plan
 from fastnn.errors import DataError, check_choice, check_int, shown
 from fastnn.initializers import INITIALIZERS, Initializer, initializer
 from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
@@ -113,7 +113,7 @@ class Network:
             F=F,
             seed=self.seed,
         )
-        weights, biases, count = engine.offsets(self.sizes)
+        weights, biases, count = plan.offsets(self.sizes)
         self.storage = engine.aligned(count, F)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"

@@ -280,7 +280,13 @@ class Trainer:
 
     def _say(self, state: str) -> Snapshot:
         self.state = state
-        self._latest = replace(self._latest, state=state, epoch_ended=False, learning_rate=self.learning_rate)
+        layers = self._latest.layers
+        if self._observe and not layers:  # before the first step: the first batch, as the network begins
+            self._runner.look_ahead()
+            layers = self._look()
+        self._latest = replace(
+            self._latest, state=state, epoch_ended=False, learning_rate=self.learning_rate, layers=layers
+        )
         return self._latest
 
     def _take(self, result: Result, took: float, end: int) -> Snapshot:
@@ -350,7 +356,9 @@ class Trainer:
             counts, summary = np.zeros(BINS, np.int64), np.zeros(6)
             self._runner.layer_values(number, counts, summary, ends)
             low, high, mean, std, zeros, saturated = (float(v) for v in summary)
-            if not high > low:
+            if not np.isfinite(high - low):  # beyond what a number can hold: nothing to draw
+                counts, low, high = np.zeros(BINS, np.int64), -0.5, 0.5
+            elif not high > low:
                 low, high = low - 0.5, high + 0.5
             edges = np.linspace(low, high, BINS + 1)
             name = f"L{number + 1} {layer.activation} {layer.units}"

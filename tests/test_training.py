@@ -249,7 +249,8 @@ def test_step_makes_one_update_and_waits(background: Callable[..., Background]) 
     before = bits(run.network)
     thread = background(run, 100, paused=True)
     first = thread.until("paused")
-    assert first.step == 0 and first.layers == () and bits(run.network) == before and run.state == "paused"
+    assert first.step == 0 and bits(run.network) == before and run.state == "paused"
+    assert len(first.layers) == len(run.network.dense), "the first batch, as the network begins"
     for k in range(1, 8):  # past an epoch's end
         run.step()
         snapshot = thread.until("paused")
@@ -540,7 +541,7 @@ def test_a_warm_step_allocates_nothing(dtype: str, threads: int, monkeypatch: py
     layers = [fnn.Input(6), fnn.Dense(33, "tanh"), fnn.Dropout(0.2), fnn.Dense(3)]
     run = trainer(fnn.Network(layers, dtype=dtype), optimizer=fnn.Adam(), threads=threads)
     runner, calls, team_run = run._runner, [], run._runner.team.run
-    monkeypatch.setattr(runner.team, "run", lambda kernel, *args, barrier: calls.append(args))
+    monkeypatch.setattr(runner.team, "run", lambda kernel, *args, barrier, workers: calls.append(args))
     for steps in (1, 1000):
         runner._chunk(steps, 0.001)
     one, thousand = calls

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn import compiler
-from fastnn.cpu import blocks, train
+from fastnn.cpu import blocks, plan, train
 from fastnn.cpu.gemm import gemm_address, panel_columns
 from fastnn.cpu.machine import lanes
 from fastnn.cpu.pace import Pace
-from fastnn.cpu.phases import GRAIN, ROWS, TILE, Data, Net, Work
+from fastnn.cpu.phases import ROWS, Data, Net, Work
 from fastnn.cpu.primitives import new_barrier
-from fastnn.cpu.team import Team, cores
+from fastnn.cpu.team import Team
 from fastnn.optimizers import WIDTH, Optimizer
 
 SPARE = 64  # numbers behind an array that a whole vector may read, and nobody uses
-PACKED_FROM = 256  # outputs of a layer whose weight is kept in panels for the forward pass too
-LEAST_FLOPS = 400_000  # of a step that a second thread can make shorter: below, two barriers cost what it saves
 _EMPTY = Data(0, 0, 0, 0, 0)
 
 
@@ -43,17 +40,6 @@ def aligned(count: int, F: Any) -> np.ndarray:
     return raw[start : start + count * size].view(F)
 
 
-def offsets(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Where each layer's weight and bias begin in the flat parameters, and their number."""
-    weight, bias, n = [], [], 0
-    for fan_in, fan_out in pairwise(sizes):
-        weight.append(n)
-        n += fan_in * fan_out
-        bias.append(n)
-        n += fan_out
-    return np.array(weight, np.int64), np.array(bias, np.int64), n
-
-
 def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) -> Net:
     """The network as compiled code sees it; shares `parameters`, which must come from `aligned`."""
     F, sizes = architecture.F, architecture.sizes
@@ -65,7 +51,7 @@ def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) 
     vectors = np.array([-(-size // width) * width for size in sizes], np.int64)
     # A power of two between rows would put a column's numbers into few sets of the cache.
     strides = np.array([n + width if n * np.dtype(F).itemsize % 512 == 0 else n for n in vectors], np.int64)
-    weight, bias, _ = offsets(sizes)
+    weight, bias, _ = plan.offsets(sizes)
     return Net(
         parameters=parameters,
         sizes=np.array(sizes, np.int64),
@@ -85,52 +71,6 @@ def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) 
         widest=int(strides.max()),
         scratch=aligned(2 * workers * ROWS * int(strides.max()), F),
     )
-
-
-def _tiles(sizes: tuple[int, ...]) -> np.ndarray:
-    """All tiles: layer, first row, last row + 1."""
-    tiles = [
-        (layer, low, min(low + TILE, fan_in))
-        for layer, fan_in in enumerate(sizes[:-1])
-        for low in range(0, fan_in, TILE)
-    ]
-    return np.array(tiles, np.int64)
-
-
-def _firsts(tiles: np.ndarray, sizes: tuple[int, ...], workers: int) -> np.ndarray:
-    """Where each worker's share of the tiles begins: runs of about equal work."""
-    work = np.cumsum([(high - low) * sizes[layer + 1] for layer, low, high in tiles])
-    middles = work - np.diff(work, prepend=0) / 2
-    firsts = np.searchsorted(middles, np.arange(workers + 1) * work[-1] / workers)
-    firsts[0], firsts[-1] = 0, len(tiles)
-    return firsts.astype(np.int64)
-
-
-def _panels(sizes: tuple[int, ...], panel: int) -> tuple[list[int], list[int], int]:
-    """Where each layer's weight and its transpose begin among the panels (-1: nowhere), and how many numbers in all."""
-    packed, transposed, end = [], [], 0
-    for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        packed.append(end if fan_out >= PACKED_FROM else -1)
-        end += -(-fan_out // panel) * panel * fan_in if fan_out >= PACKED_FROM else 0
-        transposed.append(end if layer else -1)
-        end += -(-fan_in // panel) * panel * fan_out if layer else 0
-    return packed, transposed, end
-
-
-def flops(sizes: tuple[int, ...], batch: int) -> int:
-    """Floating-point operations of the products of a training step."""
-    pairs = [a * b for a, b in pairwise(sizes)]
-    return batch * (6 * sum(pairs) - 2 * pairs[0])
-
-
-def candidates(sizes: tuple[int, ...], batch: int, threads: int | None) -> tuple[int, ...]:
-    """`threads`, or the numbers of workers worth trying, the likelier first: a worker needs a grain of rows."""
-    if threads is not None:
-        return (threads,)
-    most = min(cores(), batch // GRAIN)
-    if most < 2 or flops(sizes, batch) < LEAST_FLOPS:
-        return (1,)
-    return (most, 1) if flops(sizes, batch) > 4 * LEAST_FLOPS else (1, most)
 
 
 class Result(NamedTuple):
@@ -181,7 +121,7 @@ class Runner:
         target: np.ndarray | None = None,
     ) -> None:
         F, sizes = architecture.F, architecture.sizes
-        self.pace = Pace(candidates(sizes, batch, threads))
+        self.pace = Pace(plan.candidates(sizes, batch, threads))
         most = max(self.pace.candidates)
         self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
         self._kept = (data, validation)
@@ -197,7 +137,7 @@ class Runner:
         slots = 0 if optimizer is None else optimizer.slots
         self.memory = [aligned(parameters.size if slots > k else 0, F) for k in range(2)]
         work = self._work(loss_address, update, parameters if target is None else target, most)
-        self.works = {n: work._replace(firsts=_firsts(work.tiles, sizes, n)) for n in self.pace.candidates}
+        self.works = {n: work._replace(firsts=plan.firsts(work.tiles, sizes, n)) for n in {1, *self.pace.candidates}}
         self.data = describe_data(*data)
         self.validation = _EMPTY if validation is None else describe_data(*validation)
         self.order = np.arange(self.samples, dtype=np.int64)
@@ -227,7 +167,7 @@ class Runner:
                 places[name].append(end)
                 if name != "deltas" or layer > 0:
                     end += -(-self.batch * int(stride) // 16) * 16
-        packed, transposed, size = _panels(sizes, net.panel)
+        packed, transposed, size = plan.panels(sizes, net.panel)
         rows = max(self.batch, most * ROWS)
         block = max(4096, *sizes[1:]) if update > 0 else 0
         return Work(
@@ -245,7 +185,7 @@ class Runner:
             block=block,
             losses=np.zeros(rows, F),
             hits=np.zeros(rows, F),
-            tiles=_tiles(sizes),
+            tiles=plan.tiles(sizes),
             firsts=np.zeros(2, np.int64),
             loss=loss,
             update=update,
@@ -323,16 +263,21 @@ class Runner:
         return _join(done, True)
 
     def _chunk(self, steps: int, rate: float, workers: int | None = None, evaluate: bool = False) -> Result:
-        workers = workers or self.workers
-        F = self.architecture.F
         if self.optimizer is None:
             table = np.eye(1, WIDTH)  # target <- 1 gradient + 0 target
         else:
             table = self.optimizer.coefficients(self.step + 1, steps, rate)
-        with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
-            coefficients: np.ndarray = table.astype(F)
         ends = (self.step + steps) // self.per_epoch - self.step // self.per_epoch
         validation = np.zeros((max(ends, int(evaluate)) if self.validation.samples else 0, 2))
+        workers = workers or self.workers
+        result = self._call(steps, table, self.works[workers], workers, validation)
+        self.step += steps
+        return result
+
+    def _call(self, steps: int, table: np.ndarray, work: Work, workers: int, validation: np.ndarray) -> Result:
+        """Run the compiled loop over `steps` steps with the optimizer's coefficients `table` (steps, WIDTH)."""
+        with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
+            coefficients: np.ndarray = table.astype(self.architecture.F)
         result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
         run = train.Run(
             workers=workers,
@@ -347,16 +292,19 @@ class Runner:
             validation=self.validation,
             counting=self.counting,
             val_sums=self.val_sums,
-            val_results=result.validation,
+            val_results=validation,
         )
-        work = self.works[workers]
         self.team.run(train.train, self.net, work, self.data, run, barrier=work.barrier, workers=workers)
-        self.step += steps
         return result
 
     def _rows(self, steps: int) -> np.ndarray:
         position = (self.step + np.arange(steps)) % self.per_epoch
         return np.minimum(self.batch, self.samples - position * self.batch)
+
+    def look_ahead(self) -> None:
+        """Send the first batch through the network so that `layer_values` has something to show; nothing is learned."""
+        aside = aligned(self.parameters.size, self.architecture.F)
+        self._call(1, np.eye(1, WIDTH), self.works[1]._replace(update=-1, target=aside), 1, np.zeros((1, 2)))
 
     def gradient(self) -> float:
         """One pass over the whole data as one batch; the gradient goes to `target`. Returns the mean loss."""
@@ -365,7 +313,7 @@ class Runner:
     def layer_values(self, layer: int, counts: np.ndarray, summary: np.ndarray, ends: tuple[float, float]) -> None:
         """Histogram and summary (see train.describe) of a layer's outputs on the last batch; 0 is the first Dense."""
         unit = layer + 1
-        position = (self.step - 1) % self.per_epoch
+        position = max(0, self.step - 1) % self.per_epoch
         rows = min(self.batch, self.samples - position * self.batch)
         train.describe(
             self.work.buffer,

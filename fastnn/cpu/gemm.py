@@ -88,16 +88,16 @@ def _product(F: type) -> Any:
         for block_ in range(blocks):
             k = block_ * length
             some = min(length, K - k)
-            a = A + k * column_a * size
+            a, b = A + k * column_a * size, B + k * row_b * size
             j = 0
             while j < N:
-                b = B + (j // columns * panel_b + k * row_b) * size
                 s, c = S + j * size, C + j * size
                 if j + columns <= N:
                     full(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, columns, some, alpha, beta)
                 else:
                     edge(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, N - j, some, alpha, beta)
                 j += columns
+                b += panel_b * size
             # What is longer than a block is added to what the blocks before have left in C.
             S, row_s, beta = C, row_c, one
 

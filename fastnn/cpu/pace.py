@@ -2,7 +2,7 @@
 
 Results are the same bits for any number of threads, so the number may change between two chunks. A model made once
 would not do: two threads that halve the time of a quiet machine's step multiply it on a busy one, where a barrier waits
-for a thread that is not running (784-128-10, batch 64, four other programs on two cores: 0.7 ms with one, 2.4 with two).
+for a thread that is not running (784-128-10, batch 64, four other programs on two cores: 0.7 ms with 1, 2.4 with 2).
 """
 
 from __future__ import annotations

@@ -75,13 +75,28 @@ def address(F: type, name: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machines, "machine", lambda: other)
         patch.setattr(gemm, "machine", lambda: other)
-        signature = types.void(*([types.intp] * 12 + [number] * 2))
+        signature = types.void(*([types.intp] * 13 + [number] * 2))
         return block(f"tests.gemm.{name}.{np.dtype(F).name}", signature, gemm._product(F))
 
 
-def product(F: type, name: str | None = None) -> Any:
+def panel(F: type, name: str | None = None) -> int:
+    """Columns in a panel of B on `name`'s machine."""
+    wanted = describe(*EVERY_MACHINE[name]) if name and name != machine().name else machine()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machines, "machine", lambda: wanted)
+        return gemm.panel_columns(F)
+
+
+def in_panels(F: type, name: str | None = None) -> Any:
+    """The product with all its arguments."""
     number = ctypes.c_float if F is np.float32 else ctypes.c_double
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_ssize_t] * 12, number, number)(address(F, name or machine().name))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_ssize_t] * 13, number, number)(address(F, name or machine().name))
+
+
+def product(F: type, name: str | None = None) -> Any:
+    """The product with B in rows: without `panel_b`, which is then a panel's width."""
+    width = panel(F, name)
+    return lambda *arguments: in_panels(F, name)(*arguments[:5], width, *arguments[5:])
 
 
 def matrix(rng: np.random.Generator, rows: int, columns: int, stride: int, fill: float, F: type) -> np.ndarray:
@@ -224,3 +239,30 @@ def test_tiles_fit_in_the_registers(name: str, monkeypatch: pytest.MonkeyPatch) 
         # Accumulators, one row of B, one element of A; masks have registers of their own.
         assert all(r * vectors + vectors + 1 <= found.registers for r in rows)
         assert rows[-1] == 1 and list(rows) == sorted(rows, reverse=True)
+
+
+@pytest.mark.parametrize("F", TYPES)
+@pytest.mark.parametrize("k", [gemm.LONGEST, gemm.LONGEST + 1, 2 * gemm.LONGEST + 3])
+def test_long_sums_in_blocks(F: type, k: int) -> None:
+    for m, n, beta, s_row in [(13, 37, 1.0, "bias"), (7, 16, 0.0, "matrix"), (48, 70, 0.5, "matrix")]:
+        run(F, m, n, k, alpha=-0.3, beta=beta, transposed=False, pad=3, s_row=s_row)
+        run(F, m, n, k, alpha=1.0, beta=beta, transposed=True, pad=0, s_row=s_row)
+
+
+@pytest.mark.parametrize(("F", "name"), PRODUCTS)
+def test_b_in_panels_gives_the_same_bits(F: type, name: str) -> None:
+    rng = np.random.default_rng(5)
+    m, n, k, width = 20, 150, 30, panel(F, name)
+    a, b, c = (rng.standard_normal(shape).astype(F) for shape in ((m, k), (k, n), (m, n)))
+    count = -(-n // width)
+    panels = np.full((count, k, width), np.nan, F)
+    for p in range(count):
+        some = b[:, p * width : (p + 1) * width]
+        panels[p, :, : some.shape[1]] = some
+    other = c.copy()
+    rest = (m, n, k, 0.5, 1.0)
+    product(F, name)(a.ctypes.data, k, 1, b.ctypes.data, n, c.ctypes.data, n, c.ctypes.data, n, *rest)
+    in_panels(F, name)(
+        a.ctypes.data, k, 1, panels.ctypes.data, width, k * width, other.ctypes.data, n, other.ctypes.data, n, *rest
+    )
+    assert c.tobytes() == other.tobytes()
