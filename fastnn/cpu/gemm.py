@@ -83,10 +83,12 @@ def _product(F: type) -> Any:
     one = F(1)
 
     def product(A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c, M, N, K, alpha, beta):
-        blocks = max(1, (K + LONGEST - 1) // LONGEST)
-        length = (K + blocks - 1) // blocks
-        for block_ in range(blocks):
-            k = block_ * length
+        length = K
+        if K > LONGEST:
+            blocks = (K + LONGEST - 1) // LONGEST
+            length = (K + blocks - 1) // blocks
+        k = 0
+        while True:
             some = min(length, K - k)
             a, b = A + k * column_a * size, B + k * row_b * size
             j = 0
@@ -100,6 +102,9 @@ def _product(F: type) -> Any:
                 b += panel_b * size
             # What is longer than a block is added to what the blocks before have left in C.
             S, row_s, beta = C, row_c, one
+            k += length
+            if k >= K:
+                return
 
     return product
 
