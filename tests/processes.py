@@ -13,10 +13,12 @@ from typing import Any
 # once with every loss and every kind of update.
 COMPILE_ALL = """
 import sys
+from types import SimpleNamespace
 import numpy as np
 import fastnn as fnn
 from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
+from fastnn.cpu import train
 from fastnn.losses import LOSSES
 
 layers = [fnn.Input(2), fnn.Dropout(0.1), *(fnn.Dense(2, name) for name in ACTIVATIONS)]
@@ -26,6 +28,10 @@ with compiler.preparing():
     for loss, optimizer in zip(LOSSES, optimizers, strict=True):
         net = fnn.Network(layers, dtype=sys.argv[1])
         net.fit(x, y[LOSSES[loss].labels], loss=loss, optimizer=optimizer, batch_size=2)
+    net(x)
+    data = SimpleNamespace(x_train=x, y_train=y[True])
+    assert list(fnn.Trainer(net, data, batch_size=2, validation=None).run(1))[-1].layers
+    train.fill_order(np.arange(2), 0, 0)
 """
 
 
