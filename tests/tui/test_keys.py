@@ -122,6 +122,7 @@ async def test_d_freezes_the_display_while_training_goes_on():
         await press(pilot, "d")
         await settle_text(pilot, app, "FROZEN")
         shown = app.train.view.snapshot.step
+        await settle_text(pilot, app, f"{shown:>7,}")  # the numbers are written some times a second
         await until(pilot, lambda: app.session.view.snapshot.step > shown + 50)
         assert f"{shown:>7,}" in text_of(app).splitlines()[1]
         await press(pilot, "d")
