@@ -1,4 +1,4 @@
-"""exp, tanh, sigmoid and log on single numbers, without branches or calls, so that loops over them vectorize.
+"""exp, tanh and sigmoid on single numbers, without branches or calls, so that loops over them vectorize.
 
 Each function here takes a precision, `np.float32` or `np.float64`, and returns the compiled scalar function for it:
 every constant must have that type, for one Python float would promote the whole loop to float64. Accuracy is at most

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -286,10 +287,10 @@ def test_the_progress_line_on_a_terminal_is_gone_at_the_end(environment: dict[st
     child = pexpect.spawn(
         FASTNN[0], [*FASTNN[1:], *QUICK, "--epochs", "200"], env=environment, dimensions=(24, 80), encoding="utf-8"
     )
-    child.expect("epoch [0-9]+/200 .*test accuracy", timeout=120)
     child.expect(pexpect.EOF, timeout=120)
     text = child.before
     child.close()
     assert child.exitstatus == 0
+    assert re.search("epoch [0-9]+/200 .*test accuracy", text)
     assert "\x1b[?25h" in text  # the cursor is shown again
     assert text.rstrip().splitlines()[-1].lstrip("\x1b[2K1A\r").startswith("test accuracy ")
