@@ -1,6 +1,6 @@
 """fastnn beside a prototype of its training step, interleaved in one process.
 
-    python -m benchmarks.floor PATH/TO/two_phase.py [--rounds 7]
+    python -m benchmarks.floor PATH/TO/two_phase.py [--rounds 7] [--most 1.1]
 
 The prototype is a module with `network`, `workspace` and `epoch_kernel` as in the design notes: plain SGD in float32,
 no shuffling, full batches only. Both train the same weights on the same rows; the medians' ratio is what counts.
@@ -33,17 +33,19 @@ def load(path: Path):
     return module
 
 
-def main() -> None:
+def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("prototype", type=Path)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    options.add_argument("--most", type=float, default=1.1, help="the ratio above which the exit code is 1")
     chosen = options.parse_args()
     proto = load(chosen.prototype)
     codes = {"tanh": proto.TANH, "relu": proto.RELU}
     print(
         f"{'network':24} {'batch':>5} {'threads':>7} {'fastnn us':>10} {'prototype us':>12} {'ratio':>6} {'GFLOP/s':>8}"
     )
+    worst = 0.0
     for threads in chosen.threads:
         epoch = proto.serial if threads == 1 else proto.threaded
         for work_name, (shape, activation, batch) in NETWORKS.items():
@@ -82,7 +84,9 @@ def main() -> None:
             figures = f"{ours * 1e6:10.2f} {floor * 1e6:12.2f} {ours / floor:6.2f} {rate:8.1f}"
             print(f"{name:24} {batch:5} {threads:7} {figures}", flush=True)
             runner.close()
+            worst = max(worst, ours / floor)
+    return int(worst > chosen.most)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

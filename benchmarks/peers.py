@@ -30,6 +30,9 @@ from fastnn.cpu.engine import Runner
 from fastnn.cpu.plan import flops
 from fastnn.cpu.team import cores
 
+SETTLE = (
+    0.3  # seconds between two turns: OpenMP's threads spin for 0.2 s after their last work, on the next one's cores
+)
 RATES = {"sgd": 0.01, "adam": 1e-3}
 Weights = list[tuple[np.ndarray, np.ndarray]]
 Epoch = Callable[[], np.ndarray | None]  # trains an epoch; returns the loss of each batch, or None where it is not told
@@ -201,6 +204,7 @@ def compare(work: Work, optimizer: str, rounds: int, names: list[str]) -> dict[s
             raise SystemExit(f"{name}: the loss curve differs from fastnn's by {worst:.1%}: not the same training")
     for _ in range(rounds):
         for name, epoch in epochs.items():
+            time.sleep(SETTLE)
             began = time.perf_counter()
             epoch()
             times[name].append((time.perf_counter() - began) / steps * 1e6)  # type: ignore[union-attr]

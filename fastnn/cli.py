@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import difflib
 import json
+import math
 import os
 import signal
 import sys
@@ -181,7 +182,7 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     add("--epochs", "passes over the training part (default: 20)", type=int, default=20, metavar="N")
     add("--batch-size", "rows a step (default: 32, or all where there are fewer)", type=int, metavar="N")
     add("--seed", "of initialization and shuffling (default: 0)", type=int, default=0, metavar="N")
-    add("--threads", "default: chosen from the work; the results are the same bits", type=int, metavar="N")
+    add("--threads", "default: chosen by what steps take; the results are the same bits", type=int, metavar="N")
     add("--dtype", "float32 or float64 (default: float32)", default="float32", metavar="NAME")
     add("--save", "save the trained network to this file (safetensors)", metavar="FILE")
     add("--json", "print one JSON object and nothing else on standard output", action="store_true")
@@ -242,11 +243,12 @@ class _Run:
         """What `--json` prints."""
         rows, epochs = len(self.data.x_train), self.trainer.epoch
         rest = last.step - epochs * self.trainer.steps_per_epoch  # of an epoch that was interrupted
+        history = {name: [_or_null(x) for x in xs] for name, xs in dataclasses.asdict(self.trainer.history).items()}
         return {
             "config": self.config,
-            "history": dataclasses.asdict(self.trainer.history),
+            "history": history,
             "state": last.state,
-            "test_loss": last.val_loss,
+            "test_loss": _or_null(last.val_loss),
             "test_accuracy": last.val_accuracy,
             "seconds": last.seconds,
             "steps": last.step,
@@ -254,6 +256,11 @@ class _Run:
             "saved": saved,
             "versions": _versions(),
         }
+
+
+def _or_null(number: float | None) -> float | None:
+    """JSON has no NaN and no infinity: a loss that is one is null."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _summary(last: Snapshot) -> str:

@@ -26,7 +26,7 @@ class DivergenceError(FastnnError, ArithmeticError):
     """Training reached NaN or Inf; the network holds the last finite parameters.
 
     Attributes: `epoch` and `step` (both counted from 1) of the update that would have made a parameter or the
-    loss non-finite; `history`, what was recorded until then (None outside `Network.fit`).
+    loss non-finite; `history`, what was recorded until then.
     """
 
     def __init__(self, epoch: int, step: int, history: Any = None) -> None:
@@ -84,7 +84,10 @@ def check_float(
     """Return `value` as a finite float in [low, high]; `above` excludes low itself, `below` excludes high."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument}: expected a number, got {shown(value)} of type {type(value).__name__}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     ok = (
         math.isfinite(number)
         and (number > low if above else number >= low)

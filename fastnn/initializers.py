@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import check_choice, check_float
-from fastnn.random import host_generator
+from fastnn.random import WEIGHTS, host_generator
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Initializer:
 
     def draw(self, fan_in: int, fan_out: int, seed: int, layer: int) -> np.ndarray:
         """A (fan_in, fan_out) float64 array, a function of (seed, layer) only."""
-        std, generator = self.std(fan_in, fan_out), host_generator(seed, layer)
+        std, generator = self.std(fan_in, fan_out), host_generator(seed, WEIGHTS + layer)
         if self.uniform:
             edge = math.sqrt(3) * std
             return generator.uniform(-edge, edge, (fan_in, fan_out))

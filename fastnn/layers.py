@@ -17,7 +17,7 @@ class Input:
     size: int
 
     def __post_init__(self) -> None:
-        check_int("Input: size", self.size)
+        object.__setattr__(self, "size", check_int("Input: size", self.size))
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Dense:
     slope: float | None = None
 
     def __post_init__(self) -> None:
-        check_int("Dense: units", self.units)
+        object.__setattr__(self, "units", check_int("Dense: units", self.units))
         check_choice("Dense: activation", self.activation, ACTIVATIONS)
         if self.init is not None:
             initializer("Dense: init", self.init)

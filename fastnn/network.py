@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 from fastnn import checkpoint, samples
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import engine, phases, plan
-from fastnn.errors import DataError, check_choice, check_int, shown
+from fastnn.errors import DataError, check_choice, check_finite, check_int, shown
 from fastnn.initializers import INITIALIZERS, Initializer, initializer
 from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
 from fastnn.losses import LOSSES
 from fastnn.optimizers import Optimizer
 
+MOST_PARAMETERS = 2**33  # 32 GiB of float32
 DTYPES: dict[str, type] = {"float32": np.float32, "float64": np.float64}
 
 
@@ -59,7 +61,8 @@ class LayerView:
         new = samples.numeric(name, value)
         if new.shape != array.shape:
             raise ValueError(f"{name}: has shape {new.shape}; expected {array.shape}")
-        array[...] = new
+        with np.errstate(over="ignore"):
+            array[...] = check_finite(name, new.astype(array.dtype))
 
     def __repr__(self) -> str:
         return f"LayerView({self.layer!r})"
@@ -113,7 +116,7 @@ class Network:
             F=F,
             seed=self.seed,
         )
-        weights, biases, count = plan.offsets(self.sizes)
+        weights, biases, count = self._offsets()
         self.storage = engine.aligned(count, F)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
@@ -126,6 +129,13 @@ class Network:
             views.append(LayerView(layer, weight, self.storage[b : b + layer.units]))
         dense = iter(views)
         self.layers = [next(dense) if isinstance(layer, Dense) else LayerView(layer, None, None) for layer in stack[1:]]  # type: ignore[arg-type]
+
+    def _offsets(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Where weights and biases begin, and how many numbers they are, which is found before memory is asked for."""
+        count = sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(self.sizes))
+        if count > MOST_PARAMETERS:
+            raise ValueError(f"layers: {shown(self.sizes)} have {count:,} parameters; at most {MOST_PARAMETERS:,} fit")
+        return plan.offsets(self.sizes)
 
     def _dropout(self) -> tuple[float, ...]:
         rates = [0.0] * len(self.sizes)
@@ -296,6 +306,14 @@ class Network:
                 # Zeros: nothing is drawn that the parameters replace at once.
                 slope = entry["slope"] if entry["activation"] == "leaky_relu" else None
                 stack.append(Dense(entry["units"], entry["activation"], INITIALIZERS["zeros"], slope))
+        sizes = [
+            layer.size if isinstance(layer, Input) else layer.units for layer in stack if not isinstance(layer, Dropout)
+        ]
+        count = sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(sizes))
+        if count != parameters.size:
+            raise ValueError(
+                f"layers: {shown(sizes)} have {count} parameters; expected {parameters.size}, as in the file"
+            )
         network = cls(stack, seed=config["seed"], dtype=config["dtype"])
         network.epochs = check_int("epochs", config["epochs"], 0)
         network.loss_name = check_choice("loss", config["loss"], LOSSES)

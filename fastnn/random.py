@@ -18,8 +18,12 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
+# NumPy's Philox is keyed by (seed, stream): 0 and 1 are the data sets', the weights of layer l have WEIGHTS + l.
+WEIGHTS = 1 << 32
+
+
 def host_generator(seed: int, stream: int) -> np.random.Generator:
-    """NumPy's Philox for `stream` (a layer, a data set ...) of `seed`."""
+    """NumPy's Philox for `stream` of `seed`."""
     return np.random.Generator(np.random.Philox(key=[seed, stream]))
 
 

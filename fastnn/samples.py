@@ -75,9 +75,13 @@ def _labels(argument: str, array: np.ndarray, outputs: int, loss: str) -> np.nda
     if outputs < 2:
         raise ValueError(f"loss: {loss!r} with {outputs} output; expected a network of 2 outputs or more, one a class")
     if array.ndim == 2:
-        if array.shape[1] != outputs or not _one_hot(array):
-            wanted = f"integer labels (n,) or one-hot rows (n, {outputs})"
+        wanted = f"integer labels (n,) or one-hot rows (n, {outputs})"
+        if array.shape[1] != outputs:
             raise ValueError(f"{argument}: has shape {array.shape}; expected {wanted}")
+        check_finite(argument, array)
+        bad = np.flatnonzero(~(np.isin(array, (0, 1)).all(1) & (array.sum(1) == 1)))
+        if bad.size:
+            raise ValueError(f"{argument}: row {bad[0]} is {shown(array[bad[0]].tolist())}; expected {wanted}")
         return np.ascontiguousarray(array.argmax(1), np.int64)
     if array.dtype.kind == "f":
         raise TypeError(f"{argument}: has dtype {array.dtype}; expected integer labels or one-hot rows for {loss}")

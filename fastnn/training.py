@@ -16,7 +16,7 @@ import numpy as np
 from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu.engine import Result, Runner
-from fastnn.errors import DivergenceError, check_choice, check_float, check_int, shown
+from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
 from fastnn.losses import LOSSES
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Optimizer
@@ -100,8 +100,8 @@ class Trainer:
     """Trains `network` on `data` (x_train, y_train, x_test, y_test) and yields a Snapshot a chunk.
 
     `optimizer` is SGD(0.1) unless given. `validation`: True for the data's own test part, None or False for none, or a
-    pair (x, y). `threads`: None chooses from the work; results are the same bits either way. Commands may come from any
-    thread. Raises TypeError and ValueError, naming the argument, before anything is changed.
+    pair (x, y). `threads`: None chooses by what steps take; results are the same bits either way. Commands may come
+    from any thread. Raises TypeError and ValueError, naming the argument, before anything is changed.
     """
 
     def __init__(
@@ -124,11 +124,11 @@ class Trainer:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer: {optimizer!r}; expected an optimizer such as fastnn.SGD(0.1) or fastnn.Adam()")
         if threads is not None:
-            check_int("threads", threads, 1, 1024)
+            threads = check_int("threads", threads, 1, 1024)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle: expected True or False, got {shown(shuffle)}")
         x, y, self._classes = network.check_data(("x", "y"), *_pair(data, "x_train", "y_train"), loss)
-        check_int("batch_size", batch_size)
+        batch_size = check_int("batch_size", batch_size)
         if batch_size > len(x):
             raise ValueError(
                 f"batch_size: {batch_size} is more than the {len(x)} rows of data; expected at most as many"
@@ -142,6 +142,7 @@ class Trainer:
             validation = network.check_data(("validation x", "validation y"), val_x, val_y, loss)[:2]
         else:
             validation = None
+        check_finite("network.parameters", network.storage)
         self.network = network
         self.history = History()
         self.state = "idle"
@@ -174,7 +175,10 @@ class Trainer:
 
     def step(self) -> None:
         """Make one update, then wait."""
-        self._command(paused=True, budget=1)
+        with self._changed:
+            waiting = self._budget if self._paused else 0  # two commands before a chunk are two steps
+            self._paused, self._budget = True, max(0, waiting) + 1
+            self._changed.notify_all()
 
     def finish_epoch(self) -> None:
         """Go on to the end of the epoch, then wait."""
@@ -227,14 +231,16 @@ class Trainer:
 
         Yields one snapshot a chunk, one with state "paused" when it begins to wait. Raises ValueError for epochs < 1.
         """
-        check_int("epochs", epochs)
-        return self._run(epochs, paused)
+        epochs = check_int("epochs", epochs)
+        # Here and not in the generator, which begins with its first snapshot: a command may come before that.
+        with self._changed:
+            self._stopping, self._paused, self._budget = False, bool(paused), 0
+        return self._run(epochs)
 
-    def _run(self, epochs: int, paused: bool) -> Iterator[Snapshot]:
+    def _run(self, epochs: int) -> Iterator[Snapshot]:
         runner = self._runner
         end = (runner.epoch + epochs) * runner.per_epoch
         self._latest = replace(self._latest, epochs=runner.epoch + epochs)
-        self._stopping, self._paused, self._budget = False, paused, 0
         try:
             while True:
                 if self._must_wait():

@@ -228,13 +228,13 @@ class Runner:
                 results.append(self._chunk(some, rate, workers))
                 self.pace.note(workers, some, time.perf_counter() - began)
             result = _join(results, False)
+            if np.isfinite(result.losses).all() and self._finite():
+                return result
+            self._go_back(begin)
+            return self._replay(steps, rate)
         except BaseException:
             self._go_back(begin)
             raise
-        if np.isfinite(result.losses).all() and self._finite():
-            return result
-        self._go_back(begin)
-        return self._replay(steps, rate)
 
     def _go_back(self, step: int) -> None:
         """To the state before the latest chunk, which began at `step`."""
@@ -302,7 +302,7 @@ class Runner:
         return np.minimum(self.batch, self.samples - position * self.batch)
 
     def look_ahead(self) -> None:
-        """Send the first batch through the network so that `layer_values` has something to show; nothing is learned."""
+        """Send the next batch through the network so that `layer_values` has something to show; nothing is learned."""
         aside = aligned(self.parameters.size, self.architecture.F)
         self._call(1, np.eye(1, WIDTH), self.works[1]._replace(update=-1, target=aside), 1, np.zeros((1, 2)))
 

@@ -7,8 +7,8 @@
 
 Legend: B rows of a batch, I and O units before and after a layer, layer l = 0 .. L-1 lies between units l and l+1.
 Rows of outputs and deltas are padded to whole vectors, so products and blocks over them need no masks; what lands in
-the padding is never read. Weights are kept twice more, as the panels that products read one after the other (gemm.py):
-as (O, I) for the deltas, and where rows are long as (I, O) for the forward pass. How work is cut depends on sizes only,
+the padding reaches no result. Weights are kept twice more, as the panels that products read one after the other: as
+(O, I) for the deltas, and where rows are long as (I, O) for the forward pass. How work is cut depends on sizes only,
 never on the number of workers, and every sum has one order: results are the same bits for any number of workers.
 """
 

@@ -59,10 +59,13 @@ class Team:
             work(0)
         except BaseException:
             abort(barrier)
+            # Waits for the workers, those too that were queued by a submit that then failed, and drops who never began.
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+            barrier[:] = 0
             raise
-        finally:
-            errors = [other.exception() for other in others]  # waits for every one
-            barrier[:] = 0  # nobody is there now: the next run begins afresh
+        errors = [other.exception() for other in others]  # waits for every one
+        barrier[:] = 0  # nobody is there now: the next run begins afresh
         for error in errors:
             if error is not None:
                 raise error

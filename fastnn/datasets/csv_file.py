@@ -88,7 +88,7 @@ def _check_format(label: Any, header: Any, delimiter: Any) -> None:
 
 def _read(file: TextIO, path: Path, label: str | int, header: bool | None, delimiter: str | None) -> _Cells:
     if delimiter is None:
-        first = file.readline()
+        first = next((line for line in file if line.strip()), "")
         delimiter = max(_DELIMITERS, key=first.count)
         file.seek(0)
     reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
@@ -112,6 +112,8 @@ def _read(file: TextIO, path: Path, label: str | int, header: bool | None, delim
             raise DataError(f"{path}: line {line} has {len(row)} cells; expected {width}, as in line {first_line}")
         labels.append(row.pop(column).strip())
         try:
+            if any("_" in cell for cell in row):
+                raise ValueError("an underscore in a number")
             numbers.extend(map(float, row))
         except ValueError as error:
             bad = next(at for at, cell in enumerate(row) if _number(cell) is None)
@@ -173,7 +175,7 @@ def _labels(cells: _Cells, path: Path, task: str | None) -> np.ndarray | list[st
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)  # Python reads 1_0 as 10
     except ValueError:
         return None
 
