@@ -24,6 +24,11 @@ MOST_PARAMETERS = 2**33  # 32 GiB of float32
 DTYPES: dict[str, type] = {"float32": np.float32, "float64": np.float64}
 
 
+def _count(sizes: Sequence[int]) -> int:
+    """Number of parameters of Dense layers between `sizes` units, in Python's integers: they may be beyond int64."""
+    return sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(sizes))
+
+
 class LayerView:
     """A layer after the input. A Dense layer's `weight` (fan_in, fan_out) and `bias` (fan_out,) are views."""
 
@@ -132,7 +137,7 @@ class Network:
 
     def _offsets(self) -> tuple[np.ndarray, np.ndarray, int]:
         """Where weights and biases begin, and how many numbers they are, which is found before memory is asked for."""
-        count = sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(self.sizes))
+        count = _count(self.sizes)
         if count > MOST_PARAMETERS:
             raise ValueError(f"layers: {shown(self.sizes)} have {count:,} parameters; at most {MOST_PARAMETERS:,} fit")
         return plan.offsets(self.sizes)
@@ -309,7 +314,7 @@ class Network:
         sizes = [
             layer.size if isinstance(layer, Input) else layer.units for layer in stack if not isinstance(layer, Dropout)
         ]
-        count = sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(sizes))
+        count = _count(sizes)
         if count != parameters.size:
             raise ValueError(
                 f"layers: {shown(sizes)} have {count} parameters; expected {parameters.size}, as in the file"

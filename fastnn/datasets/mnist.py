@@ -7,8 +7,9 @@ Proceedings of the IEEE 86 (1998); the images are NIST Special Databases 1 and 3
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
+
+import platformdirs
 
 from fastnn.datasets.dataset import Dataset
 from fastnn.datasets.idx import FOUR_FILES, idx_files, load_idx_folder
@@ -42,12 +43,4 @@ def _folders() -> list[Path]:
 def _cache_folder() -> Path:
     """`$FASTNN_CACHE_DIR`, or where this system keeps a program's files that can be made or fetched again."""
     chosen = os.environ.get("FASTNN_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local", "fastnn", "fastnn", "Cache")
-    elif sys.platform == "darwin":
-        folder = Path("~/Library/Caches/fastnn")
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "fastnn")
-    return folder.expanduser()
+    return Path(chosen) if chosen else platformdirs.user_cache_path("fastnn")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.training import Histogram, LayerSnapshot, Snapshot
 from tui.config import Choices, RunConfig
 from tui.session import Run
 
@@ -22,40 +22,6 @@ CHOICES = Choices(
     optimizers={"adam": 1e-3, "sgd": 0.1},
 )
 FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3)}
-
-
-@dataclass(frozen=True)
-class Histogram:
-    counts: np.ndarray
-    edges: np.ndarray
-
-
-@dataclass(frozen=True)
-class LayerSnapshot:
-    name: str
-    activations: Histogram
-    mean: float
-    std: float
-    zeros: float
-    saturated: float
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    step: int
-    epoch: int
-    epochs: int
-    loss: float
-    accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    samples_per_second: float
-    seconds: float
-    state: str
-    message: str
-    layers: tuple[LayerSnapshot, ...]
-    epoch_ended: bool
 
 
 class FakeTrainer:
