@@ -16,10 +16,10 @@ import numpy as np
 from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu.engine import Result, Runner
-from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
-from fastnn.losses import LOSSES
+from fastnn.errors import DivergenceError, check_finite, check_float, check_int, shown
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Optimizer
+from fastnn.task import check_optimizer, check_task
 
 BINS = 30
 CHUNK_SECONDS = 0.035
@@ -119,39 +119,24 @@ class Trainer:
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network: {shown(network)}; expected a fastnn.Network")
-        check_choice("loss", loss, LOSSES)
-        optimizer = SGD(0.1) if optimizer is None else optimizer
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer: {optimizer!r}; expected an optimizer such as fastnn.SGD(0.1) or fastnn.Adam()")
-        if threads is not None:
-            threads = check_int("threads", threads, 1, 1024)
-        if not isinstance(shuffle, (bool, np.bool_)):
-            raise TypeError(f"shuffle: expected True or False, got {shown(shuffle)}")
-        x, y, self._classes = network.check_data(("x", "y"), *_pair(data, "x_train", "y_train"), loss)
-        batch_size = check_int("batch_size", batch_size)
-        if batch_size > len(x):
-            raise ValueError(
-                f"batch_size: {batch_size} is more than the {len(x)} rows of data; expected at most as many"
-            )
+        optimizer = check_optimizer("optimizer", SGD(0.1) if optimizer is None else optimizer)
         if validation is True:
             validation = _pair(data, "x_test", "y_test")
-        if validation is not None and validation is not False:
-            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-                raise TypeError(f"validation: a {type(validation).__name__}; expected a pair (x, y), or None")
-            val_x, val_y = validation
-            validation = network.check_data(("validation x", "validation y"), val_x, val_y, loss)[:2]
-        else:
-            validation = None
+        task = check_task(
+            network, *_pair(data, "x_train", "y_train"), loss=loss, batch_size=batch_size, shuffle=shuffle,
+            validation=validation, threads=threads,
+        )  # fmt: skip
         check_finite("network.parameters", network.storage)
         self.network = network
+        self._classes = task.classes
         self.history = History()
         self.state = "idle"
         self.learning_rate = optimizer.lr
         self._observe = observe
         with compiler.preparing():
             self._runner = Runner(
-                network.architecture, network.storage, (x, y), loss=loss, optimizer=optimizer, batch=batch_size,
-                shuffle=bool(shuffle), validation=validation, threads=threads, first_epoch=network.epochs,
+                network.architecture, network.storage, task.data, loss=loss, optimizer=optimizer, batch=task.batch,
+                shuffle=task.shuffle, validation=task.validation, threads=task.threads, first_epoch=network.epochs,
             )  # fmt: skip
             self._runner.prepare(observe)
         network.loss_name = loss
