@@ -13,6 +13,7 @@ from fastnn.version import __version__
 
 if TYPE_CHECKING:
     from fastnn import datasets, jit
+    from fastnn.ensemble import Ensemble, EnsembleHistory
     from fastnn.errors import DataError, DivergenceError, FastnnError
     from fastnn.initializers import Initializer, Normal
     from fastnn.layers import Dense, Dropout, Input
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fastnn.training import Histogram, History, LayerSnapshot, Snapshot, Trainer
 
 _NAMES = {
+    "ensemble": ("Ensemble", "EnsembleHistory"),
     "errors": ("DataError", "DivergenceError", "FastnnError"),
     "initializers": ("Initializer", "Normal"),
     "layers": ("Dense", "Dropout", "Input"),
@@ -37,6 +39,8 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "Dropout",
+    "Ensemble",
+    "EnsembleHistory",
     "FastnnError",
     "Histogram",
     "History",

@@ -121,26 +121,31 @@ class Network:
             F=F,
             seed=self.seed,
         )
-        weights, biases, count = self._offsets()
-        self.storage = engine.aligned(count, F)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
         self._lock = threading.Lock()
-        self._compiled: phases.Net | None = None
-        views = []
-        for number, (layer, fan_in, w, b) in enumerate(zip(self.dense, self.sizes, weights, biases, strict=False)):
-            weight = self.storage[w:b].reshape(fan_in, layer.units)
-            weight[...] = layer.initializer.draw(fan_in, layer.units, self.seed, number)
-            views.append(LayerView(layer, weight, self.storage[b : b + layer.units]))
-        dense = iter(views)
-        self.layers = [next(dense) if isinstance(layer, Dense) else LayerView(layer, None, None) for layer in stack[1:]]  # type: ignore[arg-type]
+        self.layers = [LayerView(layer, None, None) for layer in stack[1:]]  # type: ignore[arg-type]
+        self.keep_in(engine.aligned(self._count(), F))
+        dense = [view for view in self.layers if isinstance(view.layer, Dense)]
+        for number, (layer, view) in enumerate(zip(self.dense, dense, strict=True)):
+            fan_in, fan_out = view.weight.shape
+            view.weight[...] = layer.initializer.draw(fan_in, fan_out, self.seed, number)
 
-    def _offsets(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Where weights and biases begin, and how many numbers they are, which is found before memory is asked for."""
+    def _count(self) -> int:
+        """How many parameters there are, which is found before memory is asked for."""
         count = _count(self.sizes)
         if count > MOST_PARAMETERS:
             raise ValueError(f"layers: {shown(self.sizes)} have {count:,} parameters; at most {MOST_PARAMETERS:,} fit")
-        return plan.offsets(self.sizes)
+        return count
+
+    def keep_in(self, storage: np.ndarray) -> None:
+        """Hold the parameters in `storage` (n,) from now on, made by the engine; they begin with what is there."""
+        weights, biases, _ = plan.offsets(self.sizes)
+        dense = [view for view in self.layers if isinstance(view.layer, Dense)]
+        for view, fan_in, fan_out, w, b in zip(dense, self.sizes, self.sizes[1:], weights, biases, strict=False):
+            view._weight, view._bias = storage[w:b].reshape(fan_in, fan_out), storage[b : b + fan_out]
+        self.storage = storage
+        self._compiled: phases.Net | None = None
 
     def _dropout(self) -> tuple[float, ...]:
         rates = [0.0] * len(self.sizes)

@@ -29,6 +29,7 @@ with compiler.preparing():
         net = fnn.Network(layers, dtype=sys.argv[1])
         net.fit(x, y[LOSSES[loss].labels], loss=loss, optimizer=optimizer, batch_size=2)
     net(x)
+    fnn.Ensemble([2, 2], 2, dtype=sys.argv[1]).fit(x, y[True], batch_size=2)
     data = SimpleNamespace(x_train=x, y_train=y[True])
     assert list(fnn.Trainer(net, data, batch_size=2, validation=None).run(1))[-1].layers
     train.fill_order(np.arange(2), 0, 0)

@@ -51,6 +51,26 @@ def copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
     return types.void(types.intp, types.intp, types.intp), codegen
 
 
+def replacing(*names: str) -> Any:
+    """replace(of, values): the NamedTuple `of` with a tuple of other values of the same types in its fields `names`."""
+
+    @intrinsic
+    def replace(typingctx, of, values):
+        places = [of.fields.index(name) for name in names]
+
+        def codegen(context, builder, signature, args):
+            result = args[0]
+            new = cgutils.unpack_tuple(builder, args[1])
+            for place, value, kind in zip(places, new, values.types, strict=True):
+                value = context.cast(builder, value, kind, of.types[place])
+                result = builder.insert_value(result, value, place)
+            return result
+
+        return of(of, values), codegen
+
+    return replace
+
+
 def _yield_function() -> int:
     if os.name == "nt":
         return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value or 0
@@ -78,7 +98,7 @@ def _atomic(name: str) -> Any:
     return operation
 
 
-_load, _store, _add = _atomic("load"), _atomic("store"), _atomic("add")
+load, store, add = _atomic("load"), _atomic("store"), _atomic("add")  # of an int64 at an address; add gives the old
 
 
 @intrinsic
@@ -119,14 +139,14 @@ def wait_for_all(barrier, workers):
     if workers == 1:
         return True
     at = barrier.ctypes.data
-    turn = _load(at + _ROUND, 0)
-    if _add(at + _ARRIVED, 1) == workers - 1:
-        _store(at + _ARRIVED, 0)
-        _store(at + _ROUND, turn + 1)
+    turn = load(at + _ROUND, 0)
+    if add(at + _ARRIVED, 1) == workers - 1:
+        store(at + _ARRIVED, 0)
+        store(at + _ROUND, turn + 1)
         return True
     looks = 0
-    while _load(at + _ROUND, 0) == turn:
-        if _load(at + _ABORT, 0) != 0:
+    while load(at + _ROUND, 0) == turn:
+        if load(at + _ABORT, 0) != 0:
             return False
         looks += 1
         if looks < _LOOKS:
@@ -134,3 +154,15 @@ def wait_for_all(barrier, workers):
         else:
             _yield_thread()
     return True
+
+
+@inner
+def wait_until(address, least):
+    """Return when the int64 at `address` is `least` or more."""
+    looks = 0
+    while load(address, 0) < least:
+        looks += 1
+        if looks < _LOOKS:
+            _pause()
+        else:
+            _yield_thread()
