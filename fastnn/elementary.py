@@ -1,4 +1,4 @@
-"""exp, tanh and sigmoid on single numbers, without branches or calls, so that loops over them vectorize.
+"""exp, log, tanh and sigmoid on single numbers, without branches or calls, so that loops over them vectorize.
 
 Each function here takes a precision, `np.float32` or `np.float64`, and returns the compiled scalar function for it:
 every constant must have that type, for one Python float would promote the whole loop to float64. Accuracy is at most
@@ -36,6 +36,38 @@ def _power_of_two(typingctx: Any, shifted: Any) -> Any:
     return shifted(shifted), codegen
 
 
+def _halves(x: Any) -> tuple[Any, Any, int, int]:
+    """For a number's type: LLVM's integer and real of its size, sqrt(1/2) as an integer, the bits of a mantissa."""
+    if x == types.float64:
+        return ir.IntType(64), ir.DoubleType(), 0x3FE6A09E667F3BCD, 52
+    return ir.IntType(32), ir.FloatType(), 0x3F3504F3, 23
+
+
+@intrinsic
+def _exponent(typingctx: Any, x: Any) -> Any:
+    """e of x = m 2^e with sqrt(1/2) <= m < sqrt(2), as a number of x's type; x positive and normal."""
+    integer, real, root, mantissa = _halves(x)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.sub(builder.bitcast(args[0], integer), ir.Constant(integer, root))
+        return builder.sitofp(builder.ashr(bits, ir.Constant(integer, mantissa)), real)
+
+    return x(x), codegen
+
+
+@intrinsic
+def _mantissa(typingctx: Any, x: Any) -> Any:
+    """m of x = m 2^e with sqrt(1/2) <= m < sqrt(2); x positive and normal."""
+    integer, real, root, mantissa = _halves(x)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.sub(builder.bitcast(args[0], integer), ir.Constant(integer, root))
+        rest = builder.and_(bits, ir.Constant(integer, 2**mantissa - 1))
+        return builder.bitcast(builder.add(rest, ir.Constant(integer, root)), real)
+
+    return x(x), codegen
+
+
 # Coefficients of (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, highest power first. float32: the Cephes library's expf
 # (Moshier), 0.8 ulp here. float64: the Taylor series to r^13, whose rest is below 5e-18.
 _EXP_32 = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
@@ -44,22 +76,32 @@ _EXP_64 = tuple(1 / f for f in _FACTORIALS)
 
 
 @lru_cache
-def exp(F: type) -> Scalar:
-    """e^x: range reduction by ln 2 in two parts, a polynomial, and 2^n in two factors so that subnormals come out."""
+def _parts(F: type) -> tuple[Scalar, Scalar, Any]:
+    """What exp and tanh share.
+
+    reduce(x) -> (shifted, r): x = n ln 2 + r with |r| <= ln(2)/2 and shifted = shift + n, which _power_of_two takes;
+    series(r) = e^r - 1 on that interval; and shift itself.
+    """
     narrow = F is np.float32
-    one, half, log2e = F(1), F(0.5), F(1.4426950408889634)
+    log2e = F(1.4426950408889634)
     ln2_high, ln2_low = (
         (F(0.693359375), F(-2.12194440e-4)) if narrow else (F(6.93145751953125e-1), F(1.42860682030941723212e-6))
     )
     shift = F(1.5 * 2.0**23) if narrow else F(1.5 * 2.0**52)
-    low, high = (F(-104), F(89)) if narrow else (F(-746), F(710))
+
+    @scalar
+    def reduce(x):
+        shifted = x * log2e + shift
+        n = shifted - shift
+        r = x - n * ln2_high
+        return shifted, r - n * ln2_low
 
     if narrow:
         c0, c1, c2, c3, c4, c5 = (F(c) for c in _EXP_32)
 
         @scalar
         def series(r):
-            return ((((c0 * r + c1) * r + c2) * r + c3) * r + c4) * r + c5
+            return (((((c0 * r + c1) * r + c2) * r + c3) * r + c4) * r + c5) * (r * r) + r
     else:
         d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11 = (F(c) for c in _EXP_64)
 
@@ -69,21 +111,66 @@ def exp(F: type) -> Scalar:
             s = r * r
             odd = ((((d0 * s + d2) * s + d4) * s + d6) * s + d8) * s + d10
             even = ((((d1 * s + d3) * s + d5) * s + d7) * s + d9) * s + d11
-            return odd * r + even
+            return (odd * r + even) * s + r
+
+    return reduce, series, shift
+
+
+@lru_cache
+def exp(F: type) -> Scalar:
+    """e^x: range reduction by ln 2 in two parts, a polynomial, and 2^n in two factors so that subnormals come out."""
+    one, half = F(1), F(0.5)
+    low, high = (F(-104), F(89)) if F is np.float32 else (F(-746), F(710))
+    reduce, series, shift = _parts(F)
 
     @scalar
     def exp_(x):
         # The order of the arguments lets a NaN pass.
-        x = min(max(x, low), high)
-        shifted = x * log2e + shift
-        n = shifted - shift
-        r = x - n * ln2_high
-        r = r - n * ln2_low
-        first = n * half + shift
-        second = (n - (first - shift)) + shift
-        return ((series(r) * (r * r) + r + one) * _power_of_two(first)) * _power_of_two(second)
+        shifted, r = reduce(min(max(x, low), high))
+        first = (shifted - shift) * half + shift
+        second = ((shifted - shift) - (first - shift)) + shift
+        return ((series(r) + one) * _power_of_two(first)) * _power_of_two(second)
 
     return exp_
+
+
+# ln(1 + f) = f - f^2 / 2 + f^3 P(f) (/ Q(f) in float64), from the Cephes library's logf and log (Moshier).
+_LOG_32 = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+           -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
+_LOG_64_P = (1.01875663804580931796e-4, 4.97494994976747001425e-1, 4.70579119878881725854, 1.44989225341610930846e1,
+             1.79368678507819816313e1, 7.70838733755885391666)  # fmt: skip
+_LOG_64_Q = (1.12873587189167450590e1, 4.52279145837532221105e1, 8.29875266912776603211e1, 7.11544750618563894466e1,
+             2.31251620126765340583e1)  # fmt: skip
+
+
+@lru_cache
+def log(F: type) -> Scalar:
+    """ln x for a positive normal x, and NaN for NaN and infinity: for the losses, whose sums are 1 and more."""
+    one, half = F(1), F(0.5)
+    ln2_high, ln2_low = F(0.693359375), F(-2.121944400546905827679e-4)
+    if F is np.float32:
+        c0, c1, c2, c3, c4, c5, c6, c7, c8 = (F(c) for c in _LOG_32)
+
+        @scalar
+        def cubic(f):
+            return (((((((c0 * f + c1) * f + c2) * f + c3) * f + c4) * f + c5) * f + c6) * f + c7) * f + c8
+    else:
+        p0, p1, p2, p3, p4, p5 = (F(c) for c in _LOG_64_P)
+        q0, q1, q2, q3, q4 = (F(c) for c in _LOG_64_Q)
+
+        @scalar
+        def cubic(f):
+            above = ((((p0 * f + p1) * f + p2) * f + p3) * f + p4) * f + p5
+            return above / (((((f + q0) * f + q1) * f + q2) * f + q3) * f + q4)
+
+    @scalar
+    def log_(x):
+        f = _mantissa(x) - one
+        s = f * f
+        rest = cubic(f) * f * s + _exponent(x) * ln2_low - half * s
+        return f + rest + _exponent(x) * ln2_high + (x - x)  # x - x: 0, but NaN where x is not finite
+
+    return log_
 
 
 @lru_cache
@@ -105,7 +192,9 @@ def sigmoid(F: type) -> Scalar:
 @lru_cache
 def tanh(F: type) -> Scalar:
     """Near 0 an odd polynomial (float32) or rational function (float64) of Cephes, else 1 - 2 / (e^2x + 1)."""
-    exp_, one, two, edge = exp(F), F(1), F(2), F(0.625)
+    one, two, edge = F(1), F(2), F(0.625)
+    reduce, series, _ = _parts(F)
+    end = F(9.1) if F is np.float32 else F(19.1)  # from here on the result rounds to 1, and e^2x needs but one factor
     if F is np.float32:
         c0, c1, c2, c3, c4 = (
             F(c) for c in (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
@@ -127,7 +216,8 @@ def tanh(F: type) -> Scalar:
     @scalar
     def tanh_(x):
         size = abs(x)
-        far = one - two / (exp_(two * size) + one)
+        shifted, r = reduce(two * min(size, end))
+        far = one - two / ((series(r) + one) * _power_of_two(shifted) + one)
         return near_zero(x) if size < edge else np.copysign(far, x)
 
     return tanh_

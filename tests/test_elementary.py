@@ -199,3 +199,34 @@ def test_bits_do_not_depend_on_the_place_in_a_block(name: str, F: type) -> None:
     for n in (1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 65, 127):
         parts = np.concatenate([function(x[i : i + n]) for i in range(0, x.size, n)])
         assert parts.tobytes() == whole.tobytes(), n
+
+
+@pytest.mark.parametrize("F", [np.float32, np.float64])
+def test_log_within_2_ulp_on_positive_normal_numbers(F: type) -> None:
+    info, rng = np.finfo(F), np.random.default_rng(3)
+    root = math.sqrt(0.5)
+    edges = np.array([info.tiny, info.max, 1, np.nextafter(F(1), F(0)), np.nextafter(F(1), F(2)), root, 2 * root], F)
+    x = np.concatenate([edges, rng.uniform(0.5, 20, 50_000), 2.0 ** rng.uniform(info.minexp, info.maxexp, 50_000)])
+    x = x.astype(F)
+    x = x[np.isfinite(x) & (x >= info.tiny)]
+    scalar = elementary.log(F)
+
+    @numba.njit(**FLAGS)
+    def run(x, y):
+        for i in range(x.size):
+            y[i] = scalar(x[i])
+
+    y = np.empty_like(x)
+    run(x, y)
+    with decimal.localcontext() as context:
+        context.prec = 40
+        if F is np.float32:
+            assert ulps(y, np.log(x.astype(np.float64))).max() <= LIMIT
+        else:
+            for argument, got in zip(x[::25].tolist(), y[::25].tolist(), strict=True):
+                truth = Decimal(argument).ln()
+                assert abs(Decimal(got) - truth) <= Decimal(LIMIT) * Decimal(math.ulp(float(truth))), argument
+    bad = np.array([np.nan, np.inf], F)
+    out = np.empty_like(bad)
+    run(bad, out)
+    assert np.isnan(out).all()

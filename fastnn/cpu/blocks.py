@@ -48,27 +48,19 @@ def activation(name: str, F: type) -> tuple[int, int]:
 
 @lru_cache
 def loss(name: str, F: type) -> int:
-    """Address of the loss over rows: (z, delta, stride, target, index, losses, hits, rows, width,
-    scale).
-
-    z and delta have `stride` numbers a row; row r's target is that of sample index[r]: a class
-    (int64), or `width` numbers. Writes delta, and each row's loss and hit.
-    """
+    """Address of the loss over rows: (z, delta, stride, width, target, index, losses, hits, rows, scale), see Loss."""
     entry = LOSSES[name]
-    row = entry.make(F)
+    over_rows = entry.make(F)
     numbers, integers = types.CPointer(number(F)), types.CPointer(types.int64)
-    labels = entry.labels
 
-    def over_rows(z, delta, stride, target, index, losses, hits, rows, width, scale):
-        per_sample = 1 if labels else width
-        for r in range(rows):
-            losses[r], hits[r] = row(z, delta, r * stride, width, target, index[r] * per_sample, scale)
+    def rows(z, delta, stride, width, target, index, losses, hits, rows, scale):
+        over_rows(z, delta, stride, width, target, index, losses, hits, rows, scale)
 
     targets = integers if entry.labels else numbers
     signature = types.void(
-        numbers, numbers, types.intp, targets, integers, numbers, numbers, types.intp, types.intp, number(F)
+        numbers, numbers, types.intp, types.intp, targets, integers, numbers, numbers, types.intp, number(F)
     )
-    return block(f"losses.{name}.{np.dtype(F).name}", signature, over_rows)
+    return block(f"losses.{name}.{np.dtype(F).name}", signature, rows)
 
 
 @lru_cache

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import compiler
 from fastnn.cpu import blocks, plan, train
-from fastnn.cpu.gemm import gemm_address, panel_columns
+from fastnn.cpu.gemm import gemm_address, panel_columns, transpose_address
 from fastnn.cpu.machine import lanes
 from fastnn.cpu.pace import Pace
 from fastnn.cpu.phases import ROWS, Data, Net, Work
@@ -188,6 +188,7 @@ class Runner:
             tiles=plan.tiles(sizes),
             firsts=np.zeros(2, np.int64),
             loss=loss,
+            transpose=transpose_address(F),
             update=update,
             barrier=new_barrier(),
         )

@@ -1,4 +1,4 @@
-"""C = beta * S + alpha * A B for any sizes, from the micro-kernels of `simd`, called by address."""
+"""C = beta * S + alpha * A B and transposes for any sizes, from the kernels of `simd`, called by address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba import types
 
 from fastnn.compiler import block, inner
 from fastnn.cpu.machine import lanes, machine, tiles
-from fastnn.cpu.simd import micro_kernel
+from fastnn.cpu.simd import micro_kernel, transpose_kernel
 
 # Terms of a sum that are added up in registers before C is visited: a panel of B this long stays in the first cache.
 LONGEST = 320
@@ -121,3 +121,28 @@ def gemm_address(F: type) -> int:
     number = types.float32 if F is np.float32 else types.float64
     signature = types.void(*([types.intp] * 13 + [number] * 2))
     return block(f"gemm.{np.dtype(F).name}", signature, _product(F))
+
+
+def _transpose(F: type) -> Any:
+    """The transpose into panels as a plain function over addresses."""
+    size, width, panel = np.dtype(F).itemsize, lanes(F), panel_columns(F)
+    kernel = transpose_kernel(F)
+
+    def transpose(W, T, low, high, fan_out):
+        for i in range(low, high, width):
+            first = i - i % panel
+            to = T + (first * fan_out + i - first) * size
+            for o in range(0, fan_out, width):
+                kernel(W + (i * fan_out + o) * size, to + o * panel * size, fan_out, panel, high - i, fan_out - o)
+
+    return transpose
+
+
+@lru_cache
+def transpose_address(F: type) -> int:
+    """Address of (W, T, low, high, fan_out): rows low .. high of W (fan_in, fan_out) into the panels of its transpose.
+
+    `low` is a multiple of the lanes. Whole vectors are written: a panel's columns behind fan_in get numbers that mean
+    nothing. Up to lanes - 1 numbers behind a row of W are read.
+    """
+    return block(f"transpose.{np.dtype(F).name}", types.void(*[types.intp] * 5), _transpose(F))

@@ -78,6 +78,7 @@ class Work(NamedTuple):
     tiles: np.ndarray  # (n, 3): layer, first row, last row + 1
     firsts: np.ndarray  # (workers + 1,): the tiles of worker w are firsts[w] .. firsts[w + 1]
     loss: int  # address of the loss block
+    transpose: int  # address of the transpose into panels
     update: int  # address of the update block; 0: target <- c1 target + c0 gradient, -1: the same and parameters stay
     barrier: np.ndarray
 
@@ -151,8 +152,8 @@ def rows_phase(net, work, data, index, low, high, scale, step):
         rows = min(GRAIN, high - r)
         z, delta = base + (work.outputs[last] + r * stride) * F, base + (work.deltas[last] + r * stride) * F
         losses, hits = work.losses.ctypes.data + r * F, work.hits.ctypes.data + r * F
-        call(work.loss, (z, delta, stride, data.targets, index.ctypes.data + r * 8, losses, hits,
-                         rows, net.sizes[last], scale))  # fmt: skip
+        call(work.loss, (z, delta, stride, net.sizes[last], data.targets, index.ctypes.data + r * 8, losses, hits,
+                         rows, scale))  # fmt: skip
         if net.backward[last - 1] != 0:
             call(net.backward[last - 1], (z, delta, rows * stride, net.slope[last - 1]))
 
@@ -233,8 +234,4 @@ def pack(net, work, layer, low, high):
             for i in range(low, high):
                 copy(to + i * panel * F, weight.ctypes.data + (i * fan_out + o) * F, columns)
     if layer > 0:
-        for first in range(low - low % panel, high, panel):
-            to = work.transposed[layer] + first * fan_out
-            for o in range(fan_out):
-                for i in range(max(low, first), min(high, first + panel)):
-                    panels[to + o * panel + i - first] = weight[i * fan_out + o]
+        call(work.transpose, (weight.ctypes.data, panels.ctypes.data + work.transposed[layer] * F, low, high, fan_out))

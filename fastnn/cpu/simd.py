@@ -127,3 +127,47 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool) -> Any:
         return signature, codegen
 
     return kernel
+
+
+def transpose_kernel(F: type) -> Any:
+    """The intrinsic that writes a block's transpose: T[j, i] = S[i, j] for i < lanes and j < min(columns, lanes).
+
+    Arguments: addresses S and T, their strides from row to row in elements, rows, columns. Of rows i >= `rows` S has
+    none: the last one stands in for them.
+    """
+    width = lanes(F)
+    real = ir.FloatType() if F is np.float32 else ir.DoubleType()
+    align = np.dtype(F).itemsize
+    vector, integers = ir.VectorType(real, width), ir.VectorType(I32, width)
+
+    @intrinsic
+    def transpose(typingctx, S, T, row_s, row_t, rows, columns):
+        def codegen(context, b, signature, args):
+            S, T = (b.inttoptr(p, real.as_pointer()) for p in args[:2])
+            row_s, row_t, rows, columns = args[2:]
+            last = b.sub(rows, ir.Constant(I64, 1))
+            block = []
+            for i in range(width):
+                number = ir.Constant(I64, i)
+                row = b.select(b.icmp_signed("<", number, last), number, last)
+                block.append(b.load(b.bitcast(b.gep(S, [b.mul(row, row_s)]), vector.as_pointer()), align=align))
+            distance = width // 2
+            while distance:
+                # Rows i and i + distance swap the elements that lie `distance` off the diagonal.
+                for i in range(width):
+                    if not i & distance:
+                        one, two = block[i], block[i + distance]
+                        above = [j - distance + width if j & distance else j for j in range(width)]
+                        below = [j + width if j & distance else j + distance for j in range(width)]
+                        block[i] = b.shuffle_vector(one, two, ir.Constant(integers, above))
+                        block[i + distance] = b.shuffle_vector(one, two, ir.Constant(integers, below))
+                distance //= 2
+            for j in range(width):
+                number = ir.Constant(I64, j)
+                with b.if_then(b.icmp_signed("<", number, columns)):
+                    b.store(block[j], b.bitcast(b.gep(T, [b.mul(number, row_t)]), vector.as_pointer()), align=align)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), codegen
+
+    return transpose

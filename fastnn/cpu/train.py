@@ -61,8 +61,8 @@ def evaluate_blocks(net, work, data, counting, sums, worker, workers):
         z = net.scratch.ctypes.data + at * F
         other = net.scratch.ctypes.data + (at + half if at < half else at - half) * F
         targets = data.targets + b * ROWS * data.target_row
-        call(work.loss, (z, other, stride, targets, counting.ctypes.data, losses.ctypes.data, hits.ctypes.data,
-                         rows, width, net.one[0]))  # fmt: skip
+        call(work.loss, (z, other, stride, width, targets, counting.ctypes.data, losses.ctypes.data, hits.ctypes.data,
+                         rows, net.one[0]))  # fmt: skip
         loss, hit = 0.0, 0.0
         for r in range(rows):
             loss += losses[r]

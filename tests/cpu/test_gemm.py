@@ -266,3 +266,36 @@ def test_b_in_panels_gives_the_same_bits(F: type, name: str) -> None:
         a.ctypes.data, k, 1, panels.ctypes.data, width, k * width, other.ctypes.data, n, other.ctypes.data, n, *rest
     )
     assert c.tobytes() == other.tobytes()
+
+
+@lru_cache
+def transpose(F: type, name: str) -> Any:
+    """The transpose that `name`'s machine would get."""
+    signature = [ctypes.c_ssize_t] * 5
+    if name == machine().name:
+        return ctypes.CFUNCTYPE(None, *signature)(gemm.transpose_address(F))
+    other = describe(*EVERY_MACHINE[name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machines, "machine", lambda: other)
+        label = f"tests.transpose.{name}.{np.dtype(F).name}"
+        address = block(label, types.void(*[types.intp] * 5), gemm._transpose(F))
+    return ctypes.CFUNCTYPE(None, *signature)(address)
+
+
+@pytest.mark.parametrize(("F", "name"), PRODUCTS)
+def test_transpose_into_panels(F: type, name: str) -> None:
+    rng = np.random.default_rng(8)
+    width = panel(F, name)
+    for fan_in, fan_out in itertools.product((1, 2, 7, 8, 15, 16, 17, 48, 70, 96), (1, 2, 5, 8, 10, 16, 33)):
+        size = fan_in * fan_out
+        weight = np.full(size + 64, np.nan, F)
+        weight[:size] = rng.standard_normal(size)
+        count = -(-fan_in // width)
+        memory = np.full(count * width * fan_out + 64, GUARD, F)
+        for low in range(0, fan_in, 48):  # as the tiles come
+            high = min(low + 48, fan_in)
+            transpose(F, name)(weight.ctypes.data, memory.ctypes.data, low, high, fan_out)
+        panels = memory[:-64].reshape(count, fan_out, width)
+        got = panels.transpose(0, 2, 1).reshape(-1, fan_out)[:fan_in]
+        np.testing.assert_array_equal(got, weight[:size].reshape(fan_in, fan_out))
+        assert (memory[-64:] == F(GUARD)).all(), f"wrote behind the panels: {(fan_in, fan_out)}"
