@@ -8,78 +8,48 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fastnn import compiler
-from fastnn.activations import ACTIVATIONS
+from fastnn.cpu import observer
 from fastnn.cpu.engine import Result, Runner
-from fastnn.errors import DivergenceError, check_finite, check_float, check_int, shown
+from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Optimizer
+from fastnn.snapshots import Histogram, History, LayerSnapshot, Snapshot
 from fastnn.task import check_optimizer, check_task
+from fastnn.watch import KINDS, Watch
 
-BINS = 30
+__all__ = ["Histogram", "History", "LayerSnapshot", "Snapshot", "State", "Trainer"]
+
 CHUNK_SECONDS = 0.035
 MOST_STEPS = 50_000  # in a chunk: bounds its arrays
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """`counts` (30,) int64 of the values between `edges` (31,) float64."""
+class State:
+    """A moment of training, to go back to: `Trainer.restore` continues from it with the same bits.
 
-    counts: np.ndarray
-    edges: np.ndarray
-
-
-@dataclass(frozen=True)
-class LayerSnapshot:
-    """A Dense layer's outputs on the last batch. `zeros` and `saturated` are shares of all values: exact zeros, and
-    those within 1 % of the range from an end that the activation only approaches."""
-
-    name: str
-    activations: Histogram
-    mean: float
-    std: float
-    zeros: float
-    saturated: float
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What training looks like after a chunk. Losses are means over samples; `seconds` leaves pauses out.
-
-    `step` counts updates since the trainer was made, `epoch` is the one being trained or just completed, from 1.
-    `loss` and `accuracy` are of the samples trained since the snapshot before (dropout included); the `val_` ones of
-    the latest epoch's end. Accuracies are None where targets are not classes.
+    `step` counts updates; `parameters` and the optimizer's `memory` are flat copies; the rest is what a trainer shows.
     """
 
     step: int
-    epoch: int
-    epochs: int
-    loss: float
-    accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
+    parameters: np.ndarray
+    memory: tuple[np.ndarray, ...]
     learning_rate: float
-    samples_per_second: float
     seconds: float
-    state: str
-    message: str = ""
-    layers: tuple[LayerSnapshot, ...] = ()
-    epoch_ended: bool = False
+    epoch_sums: np.ndarray
+    history: History
+    snapshot: Snapshot
 
-
-@dataclass
-class History:
-    """One number for each completed epoch; the accuracies are empty where targets are not classes."""
-
-    loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-    val_accuracy: list[float] = field(default_factory=list)
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, but for what all states share."""
+        numbers = sum(array.nbytes for array in (self.parameters, *self.memory))
+        return numbers + 8 * sum(len(values) for values in vars(self.history).values())
 
 
 def _pair(data: Any, x: str, y: str) -> tuple[Any, Any]:
@@ -132,13 +102,14 @@ class Trainer:
         self.history = History()
         self.state = "idle"
         self.learning_rate = optimizer.lr
-        self._observe = observe
+        self.most_steps = MOST_STEPS  # in a chunk; fewer make training slow enough to watch
         with compiler.preparing():
             self._runner = Runner(
                 network.architecture, network.storage, task.data, loss=loss, optimizer=optimizer, batch=task.batch,
                 shuffle=task.shuffle, validation=task.validation, threads=task.threads, first_epoch=network.epochs,
             )  # fmt: skip
-            self._runner.prepare(observe)
+            self._runner.prepare()
+            self._watch = Watch(network, self._runner) if observe else None
         network.loss_name = loss
         self._first_epoch = network.epochs
         self._changed = threading.Condition()
@@ -178,6 +149,17 @@ class Trainer:
     def set_learning_rate(self, rate: float) -> None:
         """Use `rate` from the next chunk on; raises ValueError for a negative or non-finite one."""
         self.learning_rate = check_float("learning_rate", rate, 0)
+
+    def watch(self, *kinds: str, seconds: float = 0.0) -> None:
+        """Look at these `kinds` of fastnn.watch.KINDS from the next chunk on, every `seconds` while training runs.
+
+        0: with every snapshot. What takes a pass of its own (all but activations and weights) takes 1.5 % of the
+        time at most, and is looked at less often where it would take more. Raises ValueError for an unknown kind.
+        """
+        for kind in kinds:
+            check_choice("kinds", kind, KINDS)
+        if self._watch is not None:
+            self._watch.choose(frozenset(kinds), check_float("seconds", seconds, 0))
 
     def _command(self, paused: bool, budget: int = 0) -> None:
         with self._changed:
@@ -256,7 +238,7 @@ class Trainer:
 
     def _wanted(self, left: int) -> int:
         with self._changed:
-            steps = min(left, self._chunk)
+            steps = min(left, self._chunk, max(1, self.most_steps))
             if self._paused:
                 budget = self._runner.steps_left_in_epoch if self._budget < 0 else self._budget
                 steps = min(steps, budget)
@@ -271,13 +253,13 @@ class Trainer:
 
     def _say(self, state: str) -> Snapshot:
         self.state = state
-        layers = self._latest.layers
-        if self._observe and not layers:  # before the first step: the first batch, as the network begins
-            self._runner.look_ahead()
-            layers = self._look()
-        self._latest = replace(
-            self._latest, state=state, epoch_ended=False, learning_rate=self.learning_rate, layers=layers
-        )
+        self._latest = replace(self._latest, state=state, epoch_ended=False, learning_rate=self.learning_rate)
+        return self.look()
+
+    def look(self) -> Snapshot:
+        """The newest snapshot with all that is watched, as the network is now; from the thread that runs, or before."""
+        if self._watch is not None:
+            self._latest = self._watch.look(self._latest, self._runner.step, self.learning_rate)
         return self._latest
 
     def _take(self, result: Result, took: float, end: int) -> Snapshot:
@@ -308,10 +290,15 @@ class Trainer:
             samples_per_second=trained / took if took > 0 else 0.0,
             seconds=self._seconds,
             state=self.state,
-            message=str(self.divergence()) if result.diverged else "",
-            layers=self._look() if self._observe and not result.diverged else latest.layers,
+            message="",
+            culprit=None,
             epoch_ended=bool(trained and ended),
         )
+        if result.diverged:
+            layer, what = observer.Observer(runner).culprit(self.learning_rate)
+            self._latest = replace(self._latest, message=str(self.divergence()), culprit=(layer, what))
+        elif self._watch is not None and (self.state != "running" or self._watch.due(runner.step)):
+            self.look()
         return self._latest
 
     def _record(self, result: Result) -> None:
@@ -339,19 +326,33 @@ class Trainer:
         step = self._runner.step
         return DivergenceError(step // self._runner.per_epoch + 1, step + 1, self.history)
 
-    def _look(self) -> tuple[LayerSnapshot, ...]:
-        layers = []
-        for number, layer in enumerate(self.network.dense):
-            entry = ACTIVATIONS[layer.activation]
-            ends = entry.range if entry.saturates else (float("nan"), float("nan"))
-            counts, summary = np.zeros(BINS, np.int64), np.zeros(6)
-            self._runner.layer_values(number, counts, summary, ends)
-            low, high, mean, std, zeros, saturated = (float(v) for v in summary)
-            if not np.isfinite(high - low):  # beyond what a number can hold: nothing to draw
-                counts, low, high = np.zeros(BINS, np.int64), -0.5, 0.5
-            elif not high > low:
-                low, high = low - 0.5, high + 0.5
-            edges = np.linspace(low, high, BINS + 1)
-            name = f"L{number + 1} {layer.activation} {layer.units}"
-            layers.append(LayerSnapshot(name, Histogram(counts, edges), mean, std, zeros, saturated))
-        return tuple(layers)
+    # ---- going back --------------------------------------------------------------------------------------------------
+
+    def keep(self) -> State:
+        """This moment, to go back to; from the thread that runs, between two snapshots, or while none runs."""
+        kept, history = observer.keep(self._runner), self.history
+        copied = History(*(list(values) for values in vars(history).values()))
+        return State(
+            kept.step, kept.arrays[0], kept.arrays[1:], self.learning_rate, self._seconds, self._epoch_sums.copy(),
+            copied, self._latest,
+        )  # fmt: skip
+
+    def restore(self, state: State) -> Snapshot:
+        """Go back (or on) to a moment of this trainer, or of one made alike, and return its snapshot.
+
+        From the thread that runs, between two snapshots, or while none runs. What is trained from there has the same
+        bits as it had the first time. Raises ValueError for a state of another network or optimizer.
+        """
+        arrays = (state.parameters, *state.memory)
+        sizes, expected = [a.size for a in arrays], [a.size for a in (self._runner.parameters, *self._runner.memory)]
+        if sizes != expected:
+            raise ValueError(f"state: has arrays of sizes {sizes}; expected {expected}, as in this trainer")
+        observer.bring_back(self._runner, observer.Kept(state.step, arrays))
+        if self._watch is not None:
+            self._watch.forget()
+        self.network.epochs = self._first_epoch + self._runner.epoch
+        self.learning_rate, self._seconds = state.learning_rate, state.seconds
+        self._epoch_sums = state.epoch_sums.copy()
+        self.history = History(*(list(values) for values in vars(state.history).values()))
+        self._latest = replace(state.snapshot, state=self.state, epochs=self._latest.epochs, message="", culprit=None)
+        return self._latest

@@ -193,12 +193,10 @@ class Runner:
             barrier=new_barrier(),
         )
 
-    def prepare(self, observe: bool) -> None:
+    def prepare(self) -> None:
         """Compile or load all that this runner calls, under one notice, before anything is timed."""
         with compiler.preparing():
             self._chunk(0, 0.0)
-            if observe:
-                self.layer_values(0, np.zeros(1, np.int64), np.zeros(6), (0.0, 1.0))
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
@@ -271,12 +269,15 @@ class Runner:
         ends = (self.step + steps) // self.per_epoch - self.step // self.per_epoch
         validation = np.zeros((max(ends, int(evaluate)) if self.validation.samples else 0, 2))
         workers = workers or self.workers
-        result = self._call(steps, table, self.works[workers], workers, validation)
+        result = self.call(steps, table, self.works[workers], workers, validation)
         self.step += steps
         return result
 
-    def _call(self, steps: int, table: np.ndarray, work: Work, workers: int, validation: np.ndarray) -> Result:
-        """Run the compiled loop over `steps` steps with the optimizer's coefficients `table` (steps, WIDTH)."""
+    def call(self, steps: int, table: np.ndarray, work: Work, workers: int, validation: np.ndarray) -> Result:
+        """Run the compiled loop over `steps` steps with the optimizer's coefficients `table` (steps, WIDTH).
+
+        Epochs that end are evaluated into `validation` (epochs, 2); none is when it has no rows.
+        """
         with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
             coefficients: np.ndarray = table.astype(self.architecture.F)
         result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
@@ -290,7 +291,7 @@ class Runner:
             coefficients=coefficients,
             losses=result.losses,
             hits=result.hits,
-            validation=self.validation,
+            validation=self.validation if len(validation) else _EMPTY,
             counting=self.counting,
             val_sums=self.val_sums,
             val_results=validation,
@@ -302,30 +303,9 @@ class Runner:
         position = (self.step + np.arange(steps)) % self.per_epoch
         return np.minimum(self.batch, self.samples - position * self.batch)
 
-    def look_ahead(self) -> None:
-        """Send the next batch through the network so that `layer_values` has something to show; nothing is learned."""
-        aside = aligned(self.parameters.size, self.architecture.F)
-        self._call(1, np.eye(1, WIDTH), self.works[1]._replace(update=-1, target=aside), 1, np.zeros((1, 2)))
-
     def gradient(self) -> float:
         """One pass over the whole data as one batch; the gradient goes to `target`. Returns the mean loss."""
         return float(self._chunk(1, 0.0).losses[0])
-
-    def layer_values(self, layer: int, counts: np.ndarray, summary: np.ndarray, ends: tuple[float, float]) -> None:
-        """Histogram and summary (see train.describe) of a layer's outputs on the last batch; 0 is the first Dense."""
-        unit = layer + 1
-        position = max(0, self.step - 1) % self.per_epoch
-        rows = min(self.batch, self.samples - position * self.batch)
-        train.describe(
-            self.work.buffer,
-            int(self.work.outputs[unit]),
-            rows,
-            int(self.net.sizes[unit]),
-            int(self.net.strides[unit]),
-            *ends,
-            counts,
-            summary,
-        )
 
     def evaluate(self) -> tuple[float, float]:
         """Mean loss on the validation data, and the number of rows predicted right."""

@@ -1,0 +1,168 @@
+"""Looking at a network in training without changing it: outputs, gradients, updates, and what broke.
+
+Training keeps no gradient (it is fused with the update), so each of these passes sends the next batch through the
+network once more: about one step's time. Parameters, optimizer's memory and all later results stay bit for bit as
+they would have been.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.cpu import train
+from fastnn.cpu.engine import Runner, aligned
+from fastnn.optimizers import WIDTH
+
+MOST_VALUES = 1 << 18  # of a layer that a histogram reads: more are thinned by whole rows
+
+
+class Kept(NamedTuple):
+    """All that training goes on from: the number of updates, and parameters and optimizer's memory."""
+
+    step: int
+    arrays: tuple[np.ndarray, ...]
+
+
+class Summary(NamedTuple):
+    """What `train.describe` says of some values, and the share of columns that are all zero."""
+
+    counts: np.ndarray
+    low: float
+    high: float
+    mean: float
+    std: float
+    zeros: float
+    saturated: float
+    dead: float
+
+
+def keep(runner: Runner) -> Kept:
+    """Copies of what `bring_back` needs."""
+    return Kept(runner.step, tuple(array.copy() for array in (runner.parameters, *runner.memory)))
+
+
+def bring_back(runner: Runner, kept: Kept) -> None:
+    """Put the runner where it was; arrays must have the sizes that `keep` gave."""
+    for array, old in zip((runner.parameters, *runner.memory), kept.arrays, strict=True):
+        np.copyto(array, old)
+    runner.step = kept.step
+    if runner.shuffle:
+        train.fill_order(runner.order, runner.net.seed, (runner.first + kept.step) // runner.per_epoch)
+
+
+class Observer:
+    """Looks at one runner; call it between two chunks, from the thread that trains."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._gradient: np.ndarray | None = None
+
+    def prepare(self, bins: int) -> None:
+        """Compile or load what this calls."""
+        self.outputs(0, 0, (0.0, 1.0), bins)
+        train.fill_order(np.zeros(2, np.int64), self._runner.net.seed, 0)
+
+    def gradient(self) -> np.ndarray:
+        """The gradient of the next batch, flat; the array is reused by the next call."""
+        runner = self._runner
+        if self._gradient is None:
+            self._gradient = aligned(runner.parameters.size, runner.architecture.F)
+        work = runner.work._replace(update=-1, target=self._gradient)
+        runner.call(1, np.eye(1, WIDTH), work, runner.workers, np.zeros((0, 2)))
+        return self._gradient
+
+    def update(self, rate: float) -> np.ndarray:
+        """What the next step would add to the parameters at learning rate `rate`, flat."""
+        kept = keep(self._runner)
+        try:
+            self._try(rate)
+            with np.errstate(over="ignore", invalid="ignore"):
+                change: np.ndarray = self._runner.parameters - kept.arrays[0]
+            return change
+        finally:
+            bring_back(self._runner, kept)
+
+    def culprit(self, rate: float) -> tuple[int, str]:
+        """The layer (0 is the first Dense) where the next step would leave the finite numbers first, and what there.
+
+        What: "outputs", "loss" or "weights".
+        """
+        runner, kept = self._runner, keep(self._runner)
+        layers = len(runner.net.sizes) - 1
+        try:
+            self._try(rate)
+            for layer in range(layers):
+                if not np.isfinite(self._rows(layer + 1, runner.step)).all():
+                    return layer, "outputs"
+            if not np.isfinite(runner.work.losses[: self._batch(runner.step)]).all():
+                return layers - 1, "loss"
+            for layer in range(layers):
+                if not np.isfinite(self.part(runner.parameters, layer, biases=True)).all():
+                    return layer, "weights"
+            return layers - 1, "loss"
+        finally:
+            bring_back(runner, kept)
+
+    def _try(self, rate: float) -> None:
+        runner = self._runner
+        assert runner.optimizer is not None
+        table = runner.optimizer.coefficients(runner.step + 1, 1, rate)
+        runner.call(1, table, runner.work, runner.workers, np.zeros((0, 2)))
+
+    # ---- summaries ---------------------------------------------------------------------------------------------------
+
+    def _batch(self, step: int) -> int:
+        """Rows of the batch of a step."""
+        position = step % self._runner.per_epoch
+        return int(min(self._runner.batch, self._runner.samples - position * self._runner.batch))
+
+    def _rows(self, unit: int, step: int) -> np.ndarray:
+        """A layer's outputs (rows, units) in the buffer, which holds the batch of `step`; 0 are the inputs."""
+        runner = self._runner
+        rows, stride = self._batch(step), int(runner.net.strides[unit])
+        start = int(runner.work.outputs[unit])
+        return runner.work.buffer[start : start + rows * stride].reshape(rows, stride)[:, : int(runner.net.sizes[unit])]
+
+    def part(self, flat: np.ndarray, layer: int, *, biases: bool = False) -> np.ndarray:
+        """A layer's weight in an array laid out like the parameters, flat; with its biases when wanted."""
+        net = self._runner.net
+        start, width = int(net.weight[layer]), int(net.sizes[layer + 1])
+        return flat[start : start + (int(net.sizes[layer]) + biases) * width]
+
+    def outputs(self, layer: int, step: int, ends: tuple[float, float], bins: int) -> Summary:
+        """Summary of a layer's outputs on the batch of `step`, which must be the last that went through the network."""
+        runner, unit = self._runner, layer + 1
+        start, width, stride = (
+            int(runner.work.outputs[unit]),
+            int(runner.net.sizes[unit]),
+            int(runner.net.strides[unit]),
+        )
+        summary = _describe(runner.work.buffer, start, self._batch(step), width, stride, ends, bins)
+        if summary.zeros > 0:
+            summary = summary._replace(dead=float((self._rows(unit, step) == 0).all(axis=0).mean()))
+        return summary
+
+    def weights(self, flat: np.ndarray, layer: int, bins: int) -> Summary:
+        """Summary of a layer's weights in an array laid out like the parameters, as gradient and update are."""
+        net = self._runner.net
+        start, rows, width = int(net.weight[layer]), int(net.sizes[layer]), int(net.sizes[layer + 1])
+        every = -(-rows * width // MOST_VALUES)
+        nowhere = (float("nan"), float("nan"))
+        return _describe(flat, start, -(-rows // every), width, width * every, nowhere, bins)
+
+
+def _describe(
+    values: np.ndarray, start: int, rows: int, width: int, stride: int, ends: tuple[float, float], bins: int
+) -> Summary:
+    counts, summary = np.zeros(bins, np.int64), np.zeros(6)
+    train.describe(values, start, rows, width, stride, *ends, counts, summary)
+    low, high, mean, std, zeros, saturated = (float(v) for v in summary)
+    return Summary(counts, low, high, mean, std, zeros, saturated, 0.0)
+
+
+def norm(flat: np.ndarray) -> float:
+    """Euclidean norm; without BLAS, whose threads would fight with the team's."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.einsum("i,i->", flat, flat, dtype=flat.dtype, optimize=False)))
