@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RATE = 0.1  # of an optimizer without a default of its own
 BAD_INPUT = 2
+UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys")  # read by tui.options
 INTERRUPTED = 130  # what a shell reports for SIGINT: 128 + 2
 
 
@@ -45,21 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = argparse.Namespace(save=None)
     try:
-        if not arguments:
-            return _open_ui()
+        if not arguments or arguments[0] in UI_OPTIONS:
+            return _open_ui(arguments)
         options = _parse(arguments)
         return _train(options)
     except KeyboardInterrupt:  # while loading or compiling, or a second one
         return _fail("interrupted; nothing is saved" if options.save else "interrupted", INTERRUPTED)
 
 
-def _open_ui() -> int:
+def _open_ui(arguments: list[str]) -> int:
     # A driver that is named replaces the terminal: textual-serve shows the UI in a browser that way.
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in os.environ:
         return _fail("the terminal UI needs a terminal; `fastnn train` works without one")
     from tui.app import main as open_ui
 
-    return int(open_ui() or 0)
+    return int(open_ui(arguments) or 0)
 
 
 def _fail(reason: object, code: int = BAD_INPUT) -> int:
@@ -141,7 +142,8 @@ def _column(text: str) -> str | int:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="fastnn",
-        description="Dense neural networks on compiled kernels. Without arguments it opens the terminal UI.",
+        description="Dense neural networks on compiled kernels. Without arguments it opens the terminal UI, "
+        "which takes --ascii, --marker, --theme, --fps and --keys FILE.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="the versions of fastnn, numba, numpy and python")

@@ -1,6 +1,7 @@
 """`python -m tui` opens the terminal UI."""
 
+import sys
+
 from tui.app import main
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+sys.exit(main(sys.argv[1:]))

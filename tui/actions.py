@@ -1,131 +1,144 @@
 """The one table of actions: bindings, key bar, pane titles, help and command palette are all made from it.
 
-An action is a method `action_<name>` of the Train screen. To add one, add a row here and the method there.
+An action is a method `action_<name>` of a screen: of every mode's when `modes` is empty (`tui.screens.commands`),
+else of the modes that it names. To add one, add a row here and the method there. A mode is a row of MODES.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A screen with a key of its own; `screen` is where its class is, imported when it is opened first."""
+
+    name: str
+    key: str
+    label: str
+    screen: str
+    help: str
 
 
 @dataclass(frozen=True)
 class Action:
     """One thing that a user can do.
 
-    `keys` are Textual key names, `shown` is how they are written on screen, `label` is the short word beside
-    them, `title` names the action in the command palette, and `help` is one sentence. `place` says where the
-    action is shown all the time: "bar" (the bottom line) or "loss" (the border of the loss plot).
+    `keys` are Textual key names, `label` is the short word beside them, `title` names the action in the command
+    palette, and `help` is one sentence. `place` says where the action is shown all the time: "tabs" (the top line),
+    "status" (the line below), "bar" (the bottom line), "main" (the border of a mode's main pane), or "" for help and
+    palette alone. `argument` goes to the method.
     """
 
     name: str
     keys: str
-    shown: str
     label: str
     title: str
     help: str
     group: str
-    place: str = "bar"
+    place: str = ""
+    modes: tuple[str, ...] = ()
+    argument: str = ""
+
+    @property
+    def call(self) -> str:
+        """The action as Textual writes it."""
+        return f"{self.name}('{self.argument}')" if self.argument else f"{self.name}()"
+
+    @property
+    def id(self) -> str:
+        """The action's name in a file of keys."""
+        return f"{self.name}_{self.argument}" if self.argument else self.name
+
+    @property
+    def shown(self) -> str:
+        """The first of the keys as it is written on screen."""
+        return written(self.keys.split(",")[0])
 
 
-ACTIONS: tuple[Action, ...] = (
-    Action("toggle_run", "space", "space", "Run", "Run or pause", "Start training, pause it, go on.", "Training"),
-    Action("step", "s", "s", "Step", "One step", "Do exactly one update, then pause.", "Training"),
-    Action(
-        "epoch", "e", "e", "Epoch", "To the end of the epoch", "Train to the end of the epoch, then pause.", "Training"
-    ),
-    Action("stop", "x", "x", "Stop", "Stop the run", "End the run; space takes it up again.", "Training"),
-    Action("reset", "r", "r", "Reset", "Reset the network", "Start again from the seed, as configured.", "Training"),
-    Action(
-        "rate_down",
-        "left_square_bracket",
-        "[",
-        "",
-        "Learning rate / 1.25",
-        "Divide the learning rate by 1.25.",
-        "Learning rate",
-        "loss",
-    ),
-    Action(
-        "rate_up",
-        "right_square_bracket",
-        "]",
-        "",
-        "Learning rate x 1.25",
-        "Multiply the learning rate by 1.25.",
-        "Learning rate",
-        "loss",
-    ),
-    Action(
-        "rate_tenth",
-        "left_curly_bracket",
-        "{",
-        "",
-        "Learning rate / 10",
-        "Divide the learning rate by 10.",
-        "Learning rate",
-        "loss",
-    ),
-    Action(
-        "rate_tenfold",
-        "right_curly_bracket",
-        "}",
-        "",
-        "Learning rate x 10",
-        "Multiply the learning rate by 10.",
-        "Learning rate",
-        "loss",
-    ),
-    Action("type_rate", "l", "l", "lr", "Type a learning rate", "Type a learning rate.", "Learning rate", "loss"),
-    Action(
-        "log_y",
-        "y",
-        "y",
-        "log",
-        "Logarithmic loss axis",
-        "Switch the loss axis between linear and log.",
-        "Display",
-        "loss",
-    ),
-    Action(
-        "freeze",
-        "d",
-        "d",
-        "freeze",
-        "Freeze the display",
-        "Hold the display still; training goes on.",
-        "Display",
-        "loss",
-    ),
-    Action("theme", "t", "t", "theme", "Next theme", "Switch between the dark and the light theme.", "Display", "loss"),
-    Action(
-        "layers_left",
-        "left",
-        "\u2190",
-        "",
-        "Layers to the left",
-        "Scroll the histograms left when not all fit.",
-        "Display",
-        "loss",
-    ),
-    Action(
-        "layers_right",
-        "right",
-        "\u2192",
-        "layers",
-        "Layers to the right",
-        "Scroll the histograms right when not all fit.",
-        "Display",
-        "loss",
-    ),
-    Action("configure", "c", "c", "Config", "Configuration", "Choose data, network and optimizer.", "Application"),
-    Action("help", "question_mark", "?", "Help", "Help", "Show every key.", "Application"),
-    Action("quit", "q,ctrl+c", "q", "Quit", "Quit", "Leave; asks first while training runs.", "Application"),
-    Action("palette", "ctrl+p", "^p", "All", "Command palette", "Search all commands by name.", "Application"),
+_WRITTEN = {
+    "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "question_mark": "?", "left": "←", "right": "→", "up": "↑", "down": "↓", "comma": ",", "full_stop": ".",
+    "minus": "-", "plus": "+", "equals_sign": "=", "less_than_sign": "<", "greater_than_sign": ">", "escape": "esc",
+    "slash": "/", "asterisk": "*", "number_sign": "#", "backspace": "⌫", "enter": "⏎",
+}  # fmt: skip
+
+
+def written(key: str) -> str:
+    """A Textual key name as it is written on screen: ^s for ctrl+s, ⇧→ for shift+right."""
+    if key.startswith("ctrl+"):
+        return "^" + written(key[5:])
+    if key.startswith("shift+"):
+        return "⇧" + written(key[6:])
+    return _WRITTEN.get(key, key)
+
+
+MODES: tuple[Mode, ...] = (
+    Mode("train", "1", "Train", "tui.screens.train:TrainScreen", "Run a network, watch it learn, change it."),
 )
 
-BY_NAME = {action.name: action for action in ACTIONS}
+
+def _group(
+    group: str, place: str, *rows: tuple[str, str, str, str, str], modes: tuple[str, ...] = ()
+) -> tuple[Action, ...]:
+    """Rows of name, keys, label, title and help that share the rest."""
+    return tuple(Action(*row, group, place, modes) for row in rows)
 
 
-def placed(place: str) -> tuple[Action, ...]:
-    """The actions shown at `place`, in the order of the table."""
-    return tuple(action for action in ACTIONS if action.place == place)
+# fmt: off
+ACTIONS: tuple[Action, ...] = (
+    *_group("Training", "bar",
+        ("toggle_run", "space", "Run", "Run or pause", "Start training, pause it, go on."),
+        ("step", "s", "Step", "One step", "Do exactly one update, then pause."),
+        ("epoch", "e", "Epoch", "To the end of the epoch", "Train to the end of the epoch, then pause."),
+        ("stop", "x", "Stop", "Stop the run", "End the run; space takes it up again."),
+        ("reset", "r", "Reset", "Reset the network", "Start again from the seed, as configured."),
+    ),
+    *_group("Training", "status",
+        ("slower", "minus", "", "Slower", "Train fewer steps a second, to watch."),
+        ("faster", "plus,equals_sign", "", "Faster", "Train more steps a second, up to all the machine can do."),
+    ),
+    *_group("Training", "",
+        ("gently", "g", "", "Go on with a tenth of the rate", "After a divergence: go on from the last good state."),
+    ),
+    *_group("Learning rate", "status",
+        ("rate_tenth", "left_curly_bracket", "", "Learning rate / 10", "Divide the learning rate by 10."),
+        ("rate_down", "left_square_bracket", "", "Learning rate / 1.25", "Divide the learning rate by 1.25."),
+        ("rate_up", "right_square_bracket", "", "Learning rate x 1.25", "Multiply the learning rate by 1.25."),
+        ("rate_tenfold", "right_curly_bracket", "", "Learning rate x 10", "Multiply the learning rate by 10."),
+        ("type_rate", "l", "lr", "Type a learning rate", "Type a learning rate."),
+    ),
+    *_group("Train", "main",
+        ("log_y", "y", "log", "Logarithmic loss axis", "Switch the loss axis between linear and log."),
+        ("layers_left", "less_than_sign,comma", "", "Layers to the left", "Scroll the histograms to the left."),
+        ("layers_right", "greater_than_sign,full_stop", "layers", "Layers to the right",
+         "Scroll the histograms to the right."),
+        modes=("train",),
+    ),
+    *_group("Display", "main",
+        ("freeze", "d", "freeze", "Freeze the display", "Hold the display still; training goes on."),
+    ),
+    *_group("Display", "",
+        ("markers", "k", "", "Next marker", "Draw curves in braille, in blocks or in ASCII."),
+        ("theme", "t", "", "Next theme", "Switch between the dark and the light theme."),
+    ),
+    *(Action("mode", m.key, m.label, f"Screen: {m.label}", m.help, "Screens", "tabs", (), m.name) for m in MODES),
+    *_group("Application", "bar",
+        ("configure", "c", "Config", "Configuration", "Choose data, network and optimizer."),
+        ("help", "question_mark", "Help", "Help", "Show every key."),
+        ("quit", "q,ctrl+c", "Quit", "Quit", "Leave; asks first while training runs."),
+        ("palette", "ctrl+p", "All", "Command palette", "Search all commands by name."),
+    ),
+)
+# fmt: on
+
+
+def of_mode(actions: tuple[Action, ...], mode: str) -> tuple[Action, ...]:
+    """The actions that a mode has, in the order of the table."""
+    return tuple(action for action in actions if not action.modes or mode in action.modes)
+
+
+def remapped(actions: tuple[Action, ...], keys: Mapping[str, str]) -> tuple[Action, ...]:
+    """The actions with other keys, by their `id`."""
+    return tuple(replace(action, keys=keys.get(action.id, action.keys)) for action in actions)

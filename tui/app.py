@@ -1,52 +1,75 @@
-"""The application: themes, the command palette, and a session that starts and ends with it."""
+"""The application: themes, modes, the command palette, and a session that starts and ends with it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
+from importlib import import_module
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from tui.actions import ACTIONS
+from tui.actions import ACTIONS, MODES, Mode, of_mode, remapped
 from tui.config import RunConfig
 from tui.engine import Engine
-from tui.glyphs import Ascii, wants_ascii
-from tui.screens.train import TrainScreen
-from tui.session import Backend, Session
+from tui.glyphs import Ascii
+from tui.keymap import KeymapError
+from tui.options import MARKERS, Options, from_environment
+from tui.screens.mode import ModeScreen
+from tui.session import Session
 from tui.theme import THEMES
+from tui.view import Backend, View
 
 
 class FastnnApp(App[None]):
-    """fastnn's terminal UI over a `Session`; `backend` makes the runs, `ascii_only` leaves out Unicode."""
+    """fastnn's terminal UI over a `Session`; `backend` makes the runs, `options` say how it looks."""
 
     CSS_PATH = "app.tcss"
     TITLE = "fastnn"
+    DEFAULT_MODE = MODES[0].name
 
     def __init__(
-        self, backend: Backend | None = None, config: RunConfig | None = None, *, ascii_only: bool | None = None
+        self, backend: Backend | None = None, config: RunConfig | None = None, options: Options | None = None
     ) -> None:
         super().__init__()
+        self.options = options or Options()
         self.session = Session(backend or Engine(), config)
-        self.ascii_only = wants_ascii(os.environ) if ascii_only is None else ascii_only
+        self.actions = remapped(ACTIONS, self.options.keys)
+        self.set_keymap(dict(self.options.keys))
+        self.frozen: View | None = None
+        self.marker = self.options.marker
+        self.ascii_only = self.options.ascii
         if self.ascii_only:
             self._filters.append(Ascii())
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = THEMES[0].name
+        self.theme = next(theme.name for theme in THEMES if theme.name.endswith(self.options.theme))
+        for mode in MODES:
+            self.add_mode(mode.name, partial(self._make_screen, mode))
 
-    def get_default_screen(self) -> Screen:
-        """Open on the Train screen."""
-        return TrainScreen(self.session)
+    def _make_screen(self, mode: Mode) -> ModeScreen:
+        module, _, name = mode.screen.partition(":")
+        screen: ModeScreen = getattr(import_module(module), name)(self.session)
+        return screen
 
     @property
-    def train(self) -> TrainScreen:
-        """The Train screen, also while a dialog is over it."""
+    def base(self) -> ModeScreen:
+        """The screen of the current mode, also while a dialog is over it."""
         screen = self.screen_stack[0]
-        assert isinstance(screen, TrainScreen)
+        assert isinstance(screen, ModeScreen)
         return screen
+
+    def open_mode(self, name: str) -> None:
+        """Go to a mode; nothing while a dialog waits for its answer."""
+        if len(self.screen_stack) == 1:
+            self.switch_mode(name)
+
+    def next_marker(self) -> None:
+        """Draw curves with the next kind of dots."""
+        if not self.ascii_only:
+            self.marker = MARKERS[(MARKERS.index(self.marker) + 1) % len(MARKERS)]
 
     def on_mount(self) -> None:
         """Start the session once the first screen is painted: importing holds the interpreter's lock."""
@@ -57,16 +80,22 @@ class FastnnApp(App[None]):
         self.session.close(timeout=0.3)
 
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
-        """The command palette offers the table of actions."""
-        for action in ACTIONS:
+        """The command palette offers the actions of the current mode."""
+        base = self.base
+        for action in of_mode(self.actions, base.NAME):
             if action.name != "palette":
-                callback = partial(self.train.run_action, action.name)
-                yield SystemCommand(action.title, f"{action.shown}  {action.help}", callback)
+                run = partial(base.run_action, action.call)
+                yield SystemCommand(action.title, f"{action.shown}  {action.help}", run)
 
 
-def main() -> int:
-    """Open the terminal UI and return the exit code."""
-    app = FastnnApp()
+def main(arguments: Sequence[str] = ()) -> int:
+    """Open the terminal UI with the options of a command line, and return the exit code."""
+    try:
+        options = from_environment(arguments)
+    except KeymapError as reason:
+        sys.stderr.write(f"fastnn: {reason}\n")
+        return 2
+    app = FastnnApp(options=options)
     app.run()
     code = app.return_code or 0
     if not app.session.close(timeout=0.1):

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from tui.config import Choices, RunConfig
-from tui.session import Run
+from tui.view import Run
 
 
 class Engine:
-    """Builds real runs; nothing is imported before `load`."""
+    """Builds real runs; nothing is imported before `load`. `threads` train (None: chosen by what steps take)."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         self._fastnn: Any = None
         self._data: tuple[str, Any] | None = None
+        self._threads = threads
 
     def load(self, on_compile: Callable[[str | None], None]) -> Choices:
         """Import fastnn and read the names from its registries."""
@@ -45,8 +46,9 @@ class Engine:
             loss="cross_entropy" if data.n_classes else "mse",
             optimizer=OPTIMIZERS[config.optimizer](config.learning_rate),
             batch_size=config.batch_size,
+            threads=self._threads,
         )
-        return Run(trainer, sizes)
+        return Run(trainer, sizes, network, data)
 
     def _load(self, name: str) -> Any:
         """The data set, kept while the name stays the same: a reset does not read MNIST again."""

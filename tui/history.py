@@ -52,6 +52,11 @@ class Curve:
         self._count = half
         self._stride *= 2
 
+    def cut(self, x: float) -> None:
+        """Forget the points beyond x."""
+        self._count = int(np.searchsorted(self._x[: self._count], x, side="right"))
+        self._waiting, self._mean = 0, 0.0
+
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Copies of x and y, the newest point included even when its group is not full yet."""
         x, y = self._x[: self._count], self._y[: self._count]

@@ -9,73 +9,33 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
+from tui.config import RATE_HIGH, RATE_LOW, RunConfig
+from tui.record import Record
+from tui.view import Backend, Found, Run, View, explain
 
-from tui.config import RATE_HIGH, RATE_LOW, Choices, RunConfig
-from tui.history import Curve
+WATCH_SECONDS = 0.2  # between two looks at the layers while training runs
+PROBE_SECONDS = 0.2
+CHUNK_SECONDS = 0.04  # of training at a limited speed
+# How a run that diverged goes on.
+GENTLER = 0.1
 
-
-class Trainer(Protocol):
-    """The part of `fastnn.Trainer` that a session uses; `epoch` is the number of epochs completed."""
-
-    @property
-    def epoch(self) -> int: ...
-    def run(self, epochs: int, *, paused: bool = False) -> Iterator[Any]: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def step(self) -> None: ...
-    def finish_epoch(self) -> None: ...
-    def set_learning_rate(self, rate: float) -> None: ...
-    def stop(self) -> None: ...
+ProbeFunction = Callable[[Run], Any]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A network made ready to train: its trainer, and the sizes of its layers from input to output."""
+@dataclass
+class _Probe:
+    """A question that a screen asks again and again, and when it was answered last."""
 
-    trainer: Trainer
-    sizes: tuple[int, ...]
-
-
-class Backend(Protocol):
-    """Where runs come from: `tui.engine.Engine`, or a double in the tests."""
-
-    def load(self, on_compile: Callable[[str | None], None]) -> Choices:
-        """Import what is needed; `on_compile` is told when a compile starts (a text) and ends (None)."""
-        ...
-
-    def build(self, config: RunConfig) -> Run:
-        """Load the data and make network and trainer; raises ValueError or TypeError for what cannot be used."""
-        ...
-
-
-@dataclass(frozen=True)
-class View:
-    """What the screen shows, as one frozen object.
-
-    `state` is "loading", "ready", "running", "paused", "stopped", "finished", "diverged" or "failed";
-    `snapshot` is the trainer's newest (None before the first); `rate` is the learning rate as last asked for;
-    `busy` is a text while the thread imports or loads, `compiling` while kernels compile, `message` what a
-    person should read. `answered` is the number of the last configuration that was tried, with
-    `answer` "" when it was taken and the reason when not.
-    """
-
-    config: RunConfig
-    state: str = "loading"
-    snapshot: Any = None
-    sizes: tuple[int, ...] = ()
-    rate: float = 0.0
-    choices: Choices = field(default_factory=Choices)
-    busy: str = ""
-    compiling: str = ""
-    message: str = ""
-    answered: int = 0
-    answer: str = ""
-    version: int = 0
+    function: ProbeFunction
+    share: float
+    seconds: float
+    next: float = 0.0
+    seen: tuple[Any, ...] = ()
 
 
 class Session:
@@ -83,18 +43,22 @@ class Session:
 
     def __init__(self, backend: Backend, config: RunConfig | None = None) -> None:
         config = config or RunConfig()
+        self.record = Record()
         self._backend = backend
         self._commands: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._view = View(config, rate=config.learning_rate, busy="loading fastnn")
         self._asked = 0
-        self._loss, self._validation = Curve(), Curve()
         self._thread = threading.Thread(target=self._work, name="fastnn-training", daemon=True)
         # The rest belongs to the training thread.
-        self._trainer: Any = None
+        self._run: Run | None = None
         self._snapshots: Iterator[Any] | None = None
         self._moving = False
-        self._seen = 0
+        self._due = 0.0  # when the next chunk may begin, at a limited speed
+        self._fastest = 0  # the trainer's own limit of steps in a chunk
+        self._edits = 0
+        self._watched: tuple[str, ...] = ("activations",)
+        self._probes: dict[str, _Probe] = {}
 
     # What the screen calls
 
@@ -113,16 +77,6 @@ class Session:
     def view(self) -> View:
         """The newest view."""
         return self._view
-
-    def loss_curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and training losses of the run, thinned."""
-        with self._lock:
-            return self._loss.points()
-
-    def validation_curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and validation losses of the run, thinned."""
-        with self._lock:
-            return self._validation.points()
 
     def toggle(self) -> None:
         """Run, or pause when running."""
@@ -146,6 +100,17 @@ class Session:
         self._change(rate=rate)
         self._commands.put(("rate", rate))
 
+    def set_limit(self, steps: float | None) -> None:
+        """Train this many steps a second at most; None: as fast as it goes."""
+        self._change(limit=steps)
+        self._commands.put(("limit", steps))
+
+    def go_on_gently(self) -> None:
+        """After a divergence: a tenth of the learning rate, and on from the last good parameters."""
+        if self._view.state == "diverged":
+            self.set_rate(self._view.rate * GENTLER)
+            self.toggle()
+
     def apply(self, config: RunConfig) -> int:
         """Try a new configuration; the running network stays as it is unless it works.
 
@@ -160,6 +125,24 @@ class Session:
         self._asked += 1
         self._commands.put(("apply", (self._asked, None)))
         return self._asked
+
+    def watch(self, kinds: tuple[str, ...]) -> None:
+        """What snapshots are to show of the layers, from fastnn.watch.KINDS; ask for no more than is shown."""
+        self._commands.put(("watch", kinds))
+
+    def probe(
+        self, name: str, function: ProbeFunction | None, *, share: float = 0.05, seconds: float = PROBE_SECONDS
+    ) -> None:
+        """Have `function(run)` called on the training thread again and again; its result comes as `view.found[name]`.
+
+        It is called whenever the network has changed, at most every `seconds`, and takes `share` of the time at most.
+        What it returns must not be changed later, by either thread. None ends it.
+        """
+        self._commands.put(("probe", (name, function, share, seconds)))
+
+    def do(self, function: ProbeFunction) -> None:
+        """Have `function(run)` called once on the training thread, between two chunks, to change the network."""
+        self._commands.put(("do", function))
 
     # The training thread
 
@@ -178,10 +161,12 @@ class Session:
         else:
             self._apply(0, self._view.config)
         while True:
+            self._look_around()
             try:
-                name, value = self._commands.get(block=not self._moving)
+                name, value = self._next_command()
             except queue.Empty:
-                self._advance()
+                if time.monotonic() >= self._due:
+                    self._advance()
                 continue
             if name == "close":
                 break
@@ -191,54 +176,78 @@ class Session:
                 self._fail(error)
         self._drop_run()
 
+    def _next_command(self) -> tuple[str, Any]:
+        if not self._moving:
+            return self._commands.get()
+        wait = self._due - time.monotonic()
+        return self._commands.get(timeout=wait) if wait > 0 else self._commands.get_nowait()
+
     def _obey(self, name: str, value: Any) -> None:
         if name == "apply":
             self._apply(*value)
-        elif self._trainer is None:
             return
+        if name == "watch":
+            self._watched = value
+        elif name == "probe":
+            self._set_probe(*value)
+        if self._run is None:
+            return
+        trainer = self._run.trainer
+        if name == "watch":
+            trainer.watch(*value, seconds=WATCH_SECONDS)
+            self._look_again()
         elif name == "rate":
-            self._trainer.set_learning_rate(value)
+            trainer.set_learning_rate(value)
+            self._look_again()
+        elif name == "limit":
+            self._set_limit(value)
+        elif name == "do":
+            value(self._run)
+            self._edits += 1
+            self._look_again()
         elif name == "stop":
             if self._snapshots is not None and self._view.state != "ready":
-                self._trainer.stop()
-                self._moving = True
+                trainer.stop()
+                self._move()
         elif name == "toggle" and self._moving:
-            self._trainer.pause()
-        elif name == "toggle":
+            trainer.pause()
+            self._due = 0.0
+        elif name in ("toggle", "epoch", "step"):
             self._open()
-            self._trainer.resume()
-            self._moving = True
-        elif name == "epoch":
-            self._open()
-            self._trainer.finish_epoch()
-            self._moving = True
-        elif name == "step":
-            self._open()
-            self._trainer.step()
-            # Commands wait until it is done: three quick presses are three steps.
-            self._moving = True
-            while self._moving:
+            {"toggle": trainer.resume, "epoch": trainer.finish_epoch, "step": trainer.step}[name]()
+            self._move()
+            # Commands wait until a step is done: three quick presses are three steps.
+            while name == "step" and self._moving:
                 self._advance()
+
+    def _move(self) -> None:
+        self._moving, self._due = True, 0.0
+
+    def _set_limit(self, steps: float | None) -> None:
+        assert self._run is not None
+        self._run.trainer.most_steps = max(1, int(steps * CHUNK_SECONDS)) if steps else self._fastest
+        self._due = 0.0
 
     def _open(self) -> None:
         """Take the run up again when it had ended."""
-        if self._snapshots is None:
+        if self._snapshots is None and self._run is not None:
             self._change(message="")
-            self._snapshots = self._trainer.run(self._remaining(), paused=True)
+            self._snapshots = self._run.trainer.run(self._remaining(), paused=True)
             next(self._snapshots)
 
     def _remaining(self) -> int:
         """Epochs to go: the rest of a run that was cut short, or as many again after a finished one."""
         view = self._view
-        if view.snapshot is None or view.state == "finished":
+        if view.snapshot is None or view.state == "finished" or self._run is None:
             return view.config.epochs
-        return max(1, int(view.snapshot.epochs - self._trainer.epoch))
+        return max(1, int(view.snapshot.epochs - self._run.trainer.epoch))
 
     def _advance(self) -> None:
         """Train one chunk and publish its snapshot."""
         if self._snapshots is None:
             self._moving = False
             return
+        began, before = time.monotonic(), self._view.snapshot.step
         try:
             snapshot = next(self._snapshots)
         except StopIteration:
@@ -248,16 +257,12 @@ class Session:
         else:
             self._moving = snapshot.state != "paused"
             self._publish(snapshot)
+            if self._view.limit and self._moving:
+                self._due = began + (snapshot.step - before) / self._view.limit
 
     def _publish(self, snapshot: Any) -> None:
-        with self._lock:
-            if snapshot.step > self._seen and snapshot.state != "diverged":
-                self._loss.add(snapshot.step, snapshot.loss)
-                self._seen = snapshot.step
-                if snapshot.epoch_ended and snapshot.val_loss is not None:
-                    self._validation.add(snapshot.step, snapshot.val_loss)
-        state = "ready" if snapshot.state == "paused" and snapshot.step == 0 else snapshot.state
-        self._change(snapshot=snapshot, state=state, message=snapshot.message)
+        self.record.add(snapshot)
+        self._change(snapshot=snapshot, state=state_of(snapshot), message=snapshot.message)
 
     def _apply(self, number: int, config: RunConfig | None) -> None:
         """Build a run and, only when that worked, let go of the old one."""
@@ -265,20 +270,24 @@ class Session:
         self._change(busy=f"loading {wanted.data}")
         try:
             run = self._backend.build(wanted)
+            fastest = run.trainer.most_steps
+            run.trainer.watch(*self._watched, seconds=WATCH_SECONDS)
             snapshots = run.trainer.run(wanted.epochs, paused=True)
             first = next(snapshots)
         except Exception as error:  # noqa: BLE001 - the old run goes on, the drawer says why
-            failed = {"state": "failed", "message": explain(error)} if self._trainer is None else {}
+            failed = {"state": "failed", "message": explain(error)} if self._run is None else {}
             self._change(busy="", answered=number, answer=explain(error), **failed)
             return
         self._drop_run()
-        self._trainer, self._snapshots = run.trainer, snapshots
-        with self._lock:
-            self._loss.clear()
-            self._validation.clear()
-            self._seen = 0
-        self._change(config=wanted, sizes=run.sizes, rate=wanted.learning_rate, busy="", answered=number, answer="")
-        self._publish(first)
+        self._run, self._snapshots, self._fastest = run, snapshots, fastest
+        self._set_limit(self._view.limit)
+        self.record.clear()
+        for probe in self._probes.values():
+            probe.next = 0.0
+        self.record.add(first)
+        new = {"config": wanted, "run": run, "sizes": run.sizes, "rate": wanted.learning_rate, "found": {}}
+        shown = {"snapshot": first, "state": state_of(first), "message": ""}
+        self._change(busy="", answered=number, answer="", **new, **shown)
 
     def _fail(self, error: Exception) -> None:
         self._drop_run()
@@ -291,9 +300,40 @@ class Session:
                 close()
         self._snapshots, self._moving = None, False
 
+    # Looking
 
-def explain(error: Exception) -> str:
-    """One line for a person: fastnn's own messages as they are, anything unexpected with its type."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else "no message"
-    return text if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {text}"
+    def _look_again(self) -> None:
+        """While training rests: the newest snapshot with what is watched now."""
+        view = self._view
+        if self._run is None or self._moving or view.snapshot is None or view.state in ("diverged", "failed"):
+            return
+        self._change(snapshot=replace(self._run.trainer.look(), state=view.snapshot.state))
+
+    def _set_probe(self, name: str, function: ProbeFunction | None, share: float, seconds: float) -> None:
+        self._probes.pop(name, None)
+        self._change(found={key: value for key, value in self._view.found.items() if key != name})
+        if function is not None:
+            self._probes[name] = _Probe(function, share, seconds)
+
+    def _look_around(self) -> None:
+        """Answer the probes that are due, of a network that has changed since."""
+        view = self._view
+        if self._run is None or view.snapshot is None:
+            return
+        now = (self._run, view.snapshot.step, self._edits, view.snapshot.learning_rate)
+        for name, probe in self._probes.items():
+            began = time.monotonic()
+            if probe.seen == now or (self._moving and began < probe.next):
+                continue
+            try:
+                found = Found(view.snapshot.step, probe.function(self._run))
+            except Exception as error:  # noqa: BLE001 - a question that fails does not end the run
+                found = Found(view.snapshot.step, error=explain(error))
+            ended = time.monotonic()
+            probe.seen, probe.next = now, began + max(probe.seconds, (ended - began) / probe.share)
+            self._change(found={**self._view.found, name: found})
+
+
+def state_of(snapshot: Any) -> str:
+    """A run that waits for its first step is ready."""
+    return "ready" if snapshot.state == "paused" and snapshot.step == 0 else str(snapshot.state)

@@ -7,41 +7,51 @@ from typing import Any
 
 # Drawing all plots on one tick made keys wait 88 to 232 ms (95th percentile), one plot a tick 18 to 35 ms.
 PLOT_SECONDS = 0.2
-# Rest this many times as long as the last drawing took: a fifth of a core at most, on slow machines too.
-REST = 4.0
+# Rest this many times as long as the last drawing took: a tenth of a core at most, on slow machines too.
+REST = 9.0
 LONGEST_REST = 0.5
 
 
-class Turns:
-    """Gives each plot its turn: at most one at a time, each at most five times a second, and only when it is behind.
+def same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether two keys are of the same things: texts and numbers by value, all else (arrays) by identity."""
+    return len(one) == len(other) and all(
+        a is b or (isinstance(a, (str, int, float)) and isinstance(b, (str, int, float)) and a == b)
+        for a, b in zip(one, other, strict=True)
+    )
 
-    What a plot shows is told by an object (compared by identity: snapshots hold arrays) and a text.
-    """
+
+class Turns:
+    """Gives each plot its turn: at most one at a time, each a few times a second, and only when it is behind."""
 
     def __init__(self) -> None:
-        self._shown: dict[Hashable, tuple[Any, str, float]] = {}
+        self._shown: dict[Hashable, tuple[tuple[Any, ...], float]] = {}
         self._next = 0
         self._rest_until = 0.0
 
-    def current(self, plot: Hashable, content: Any, text: str) -> bool:
+    def current(self, plot: Hashable, key: tuple[Any, ...]) -> bool:
         """Whether the plot shows this already."""
         shown = self._shown.get(plot)
-        return shown is not None and shown[0] is content and shown[1] == text
+        return shown is not None and same(shown[0], key)
 
-    def pick(self, plots: Sequence[Hashable], content: Any, text: str, now: float) -> int | None:
+    def pick(self, plots: Sequence[Hashable], keys: Sequence[tuple[Any, ...]], now: float) -> int | None:
         """The number of the plot to draw now, or None."""
         if now < self._rest_until:
             return None
         for offset in range(len(plots)):
             number = (self._next + offset) % len(plots)
             shown = self._shown.get(plots[number])
-            if shown is None or (now - shown[2] >= PLOT_SECONDS and not self.current(plots[number], content, text)):
+            if shown is None or (now - shown[1] >= PLOT_SECONDS and not same(shown[0], keys[number])):
                 self._next = number + 1
                 return number
         return None
 
-    def drew(self, plots: Sequence[Hashable], number: int, content: Any, text: str, began: float, ended: float) -> None:
+    def drew(self, plots: Sequence[Hashable], number: int, key: tuple[Any, ...], began: float, ended: float) -> None:
         """Take note of a drawing, and forget plots that are gone."""
         self._shown = {plot: self._shown[plot] for plot in plots if plot in self._shown}
-        self._shown[plots[number]] = (content, text, began)
+        self._shown[plots[number]] = (key, began)
         self._rest_until = ended + min(REST * (ended - began), LONGEST_REST)
+
+    def hurry(self, plot: Hashable) -> None:
+        """Draw this plot at its next turn, whatever it shows: a person has pressed a key."""
+        self._shown.pop(plot, None)
+        self._rest_until = 0.0

@@ -13,16 +13,23 @@ from textual.pilot import Pilot
 
 from tui.app import FastnnApp
 from tui.config import RunConfig
-from tui.session import Session, View
+from tui.session import Session
+from tui.view import View
 
 LIMIT = 60.0
+
+
+def told(view: View) -> str:
+    """A view without its arrays."""
+    snapshot = view.snapshot and (view.snapshot.step, view.snapshot.state)
+    return f"{view.state} {snapshot} busy={view.busy!r} message={view.message!r} answer={view.answer!r}"
 
 
 async def until(pilot: Pilot, condition: Callable[[], bool], what: str = "") -> None:
     """Let the app run until `condition()`; fails after a minute, which only a hang needs."""
     end = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < end, f"waited {LIMIT} s for {what or condition}: {pilot.app.session.view}"
+        assert time.monotonic() < end, f"waited {LIMIT} s for {what or condition}: {told(pilot.app.session.view)}"
         await pilot.pause(0.01)
 
 
@@ -30,7 +37,7 @@ def reach(session: Session, condition: Callable[[View], bool]) -> View:
     """Wait, without a screen, until the view satisfies the condition."""
     end = time.monotonic() + LIMIT
     while not condition(session.view):
-        assert time.monotonic() < end, session.view
+        assert time.monotonic() < end, told(session.view)
         time.sleep(0.001)
     return session.view
 
@@ -39,7 +46,7 @@ async def settle(pilot: Pilot) -> None:
     """Until the session waits for a command (or holds) and everything shown is of its newest view."""
     app = pilot.app
     await until(pilot, lambda: app.session.view.state != "loading" and not app.session.view.busy, "loading")
-    await until(pilot, lambda: app.train.settled, "a settled screen")
+    await until(pilot, lambda: app.base.settled, "a settled screen")
     await pilot.pause()
 
 
@@ -49,9 +56,16 @@ async def opened(
 ) -> AsyncIterator[tuple[Pilot, FastnnApp]]:
     """The app on a fake trainer, its first network built and drawn."""
     app = FastnnApp(FakeBackend(**options), config)
+    async with opened_with(app, size) as pilot:
+        yield pilot, app
+
+
+@asynccontextmanager
+async def opened_with(app: FastnnApp, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot]:
+    """This app, its first network built and drawn."""
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        yield pilot, app
+        yield pilot
 
 
 async def press(pilot: Pilot, *keys: str) -> None:

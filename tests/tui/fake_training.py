@@ -5,6 +5,7 @@ It has the interface of `fastnn.Trainer`, so that the screens can be tested with
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastnn.training import Histogram, LayerSnapshot, Snapshot
 from tui.config import Choices, RunConfig
-from tui.session import Run
+from tui.view import Run
 
 CHOICES = Choices(
     data=("digits", "moons", "spirals"),
@@ -45,6 +46,10 @@ class FakeTrainer:
         self.wish = ""
         self.threads: set[str] = set()
         self.held: Snapshot | None = None
+        self.most_steps = 1_000_000_000
+        self.kinds: tuple[str, ...] = ("activations",)
+        self.target = 0
+        self.looked: tuple | None = None
 
     @property
     def epoch(self) -> int:
@@ -68,9 +73,22 @@ class FakeTrainer:
     def stop(self) -> None:
         self.state, self.wish = "running", "stop"
 
+    def watch(self, *kinds: str, seconds: float = 0.0) -> None:
+        self.kinds = kinds
+
+    def look(self) -> Snapshot:
+        return self.snapshot(self.target)
+
+    def keep(self) -> int:
+        return self.done
+
+    def restore(self, state: int) -> Snapshot:
+        self.done = state
+        return self.snapshot(self.target)
+
     def run(self, epochs: int, *, paused: bool = False):
         first = self.done // self.per_epoch
-        target = first + epochs
+        target = self.target = first + epochs
         self.state, self.wish = ("paused", "") if paused else ("running", "")
         if paused:
             yield self.snapshot(target)
@@ -85,7 +103,7 @@ class FakeTrainer:
                 if self.state == "stopped":
                     return
                 continue
-            todo = min(self.chunk, self.per_epoch - self.done % self.per_epoch)
+            todo = min(self.chunk, self.most_steps, self.per_epoch - self.done % self.per_epoch)
             if self.wish == "step":
                 todo, self.state, self.wish = 1, "paused", ""
             elif self.hold_at is not None:
@@ -133,9 +151,26 @@ class FakeTrainer:
             message=message,
             layers=self.layers(),
             epoch_ended=ended,
+            gradient_norm=0.9 * math.exp(-self.done / 200) + 0.05 if "gradient_norm" in self.kinds else None,
+            looked_at=self.done,
+            culprit=(1, "weights") if self.state == "diverged" else None,
         )
 
     def layers(self) -> tuple[LayerSnapshot, ...]:
+        key = (self.done, self.kinds)
+        if self.looked is None or self.looked[0] != key:
+            self.looked = (key, self.make_layers())
+        return self.looked[1]
+
+    def weights(self, kind: str, number: int, size: float) -> Histogram | None:
+        if kind not in self.kinds:
+            return None
+        size *= math.exp(-self.done / 400)
+        edges = np.linspace(-3 * size, 3 * size, 31)
+        counts = np.array([round(500 * math.exp(-((m / size) ** 2))) for m in (edges[1:] + edges[:-1]) / 2], np.int64)
+        return Histogram(counts, edges, 0.0, size, size * 20.0, 0.0)
+
+    def make_layers(self) -> tuple[LayerSnapshot, ...]:
         out = []
         for number, width in enumerate(self.sizes[1:], 1):
             last = number == len(self.sizes) - 1
@@ -154,7 +189,10 @@ class FakeTrainer:
                 zeros = float(4000 / counts.sum())
             mean = float((counts * middle).sum() / counts.sum())
             std = float(math.sqrt((counts * (middle - mean) ** 2).sum() / counts.sum()))
-            out.append(LayerSnapshot(f"L{number} {name} {width}", Histogram(counts, edges), mean, std, zeros, 0.0))
+            seen = LayerSnapshot(f"L{number} {name} {width}", Histogram(counts, edges), mean, std, zeros, 0.0)
+            kinds = (("gradients", 0.01), ("weights", 0.3), ("updates", 0.0003))
+            rest = {kind: self.weights(kind, number, size * number) for kind, size in kinds}
+            out.append(dataclasses.replace(seen, **rest))
         return tuple(out)
 
 
@@ -183,4 +221,4 @@ class FakeBackend:
         inputs, outputs = FEATURES[config.data]
         sizes = (inputs, *config.layers, outputs)
         self.trainers.append(FakeTrainer(config, sizes, **self.options))
-        return Run(self.trainers[-1], sizes)
+        return Run(self.trainers[-1], sizes, config, self.options)

@@ -1,49 +1,76 @@
 """One table of actions: whatever is in it is bound, shown, explained and in the palette, and nothing else is."""
 
+from importlib import import_module
 from pathlib import Path
 
-from driving import opened, text_of
+import pytest
+from driving import opened, settle, text_of
 from textual.binding import Binding
 
 import tui
-from tui.actions import ACTIONS
-from tui.screens.train import TrainScreen
+from tui.actions import ACTIONS, MODES, of_mode
+from tui.screens.mode import ModeScreen
 
 
-def test_names_and_keys_are_unique():
-    assert len({action.name for action in ACTIONS}) == len(ACTIONS)
-    keys = [key for action in ACTIONS for key in action.keys.split(",")]
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_names_and_keys_are_unique(mode):
+    actions = of_mode(ACTIONS, mode.name)
+    assert len({action.id for action in actions}) == len(actions)
+    keys = [key for action in actions for key in action.keys.split(",")]
     assert len(set(keys)) == len(keys)
 
 
-def test_every_action_has_a_method_and_every_method_an_action():
-    methods = {name.removeprefix("action_") for name in vars(TrainScreen) if name.startswith("action_")}
-    assert methods == {action.name for action in ACTIONS}
+def screens() -> dict[str, type[ModeScreen]]:
+    """The class of each mode."""
+    found = {}
+    for mode in MODES:
+        module, _, name = mode.screen.partition(":")
+        found[mode.name] = getattr(import_module(module), name)
+    return found
 
 
-def test_every_action_is_bound_to_its_keys():
-    bound = {b.action: b.key for b in TrainScreen.BINDINGS if isinstance(b, Binding)}
-    assert bound == {action.name: action.keys for action in ACTIONS if action.name != "palette"}
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_every_action_has_a_method_and_every_method_an_action(mode):
+    screen = screens()[mode.name]
+    ours = [kind for kind in screen.__mro__ if kind.__module__.startswith("tui.")]
+    methods = {n.removeprefix("action_") for kind in ours for n in vars(kind) if n.startswith("action_")}
+    assert mode.name == screen.NAME
+    assert methods == {action.name for action in of_mode(ACTIONS, mode.name)}
 
 
-async def test_every_action_is_on_the_smallest_screen():
-    async with opened((80, 24)) as (_, app):
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_every_action_is_bound_to_its_keys(mode):
+    bound = {b.action: b.key for b in screens()[mode.name].BINDINGS if isinstance(b, Binding)}
+    assert bound == {a.call: a.keys for a in of_mode(ACTIONS, mode.name) if a.name != "palette"}
+
+
+def test_actions_are_placed_where_there_is_a_place():
+    assert {action.place for action in ACTIONS} <= {"tabs", "status", "bar", "main", ""}
+    assert all(mode in {m.name for m in MODES} for action in ACTIONS for mode in action.modes)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+async def test_every_placed_action_is_on_the_smallest_screen(mode):
+    async with opened((80, 24)) as (pilot, app):
+        app.open_mode(mode.name)
+        await settle(pilot)
         lines = text_of(app).splitlines()
-        bar = lines[-1].split()
-        border = next(line for line in lines if "freeze" in line).split()
-        for action in ACTIONS:
-            where = bar if action.place == "bar" else border
-            assert action.shown in where, action.name
-            assert not action.label or action.label in where, action.name
+        main = next(line for line in lines if " freeze" in line and "\u2570" in line)
+        where = {"tabs": lines[0], "status": lines[1], "bar": lines[-1], "main": main}
+        for action in of_mode(ACTIONS, mode.name):
+            if action.place:
+                words = where[action.place].split()
+                assert action.shown in words, action.name
+                assert not action.label or action.label in words, action.name
 
 
 async def test_every_action_is_in_help():
-    async with opened((80, 60)) as (pilot, app):
+    async with opened((100, 70)) as (pilot, app):
         await pilot.press("question_mark")
         await pilot.pause()
         text = text_of(app)
         for action in ACTIONS:
-            assert action.help in text, action.name
+            assert action.help in text and action.shown in text, action.name
 
 
 async def test_the_palette_has_every_action_but_itself_and_nothing_more():

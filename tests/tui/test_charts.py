@@ -1,15 +1,14 @@
-"""The plot adapter draws any numbers: plotext alone raises on infinities and on zeros on a log axis."""
-
-import re
+"""Charts draw any numbers, in any size, with any marker."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui.widgets.charts import MIN_HEIGHT, MIN_WIDTH, Line, histogram_chart, line_chart, linear_axis, log_axis
+from tui.widgets.axes import linear_axis, log_axis
+from tui.widgets.charts import MIN_HEIGHT, MIN_WIDTH, Chart, Line, Look, histogram_chart, line_chart, smoothed
+from tui.widgets.raster import MARKERS
 
-SGR = re.compile(r"\x1b\[[0-9;]*m")
 HARD = {
     "one point": [1.5],
     "zero": [0.0],
@@ -25,134 +24,172 @@ HARD = {
     "many": list(np.exp(-np.arange(100_000) / 2e4)),
 }
 NOTHING_TO_DRAW = {"empty": [], "all nan": [np.nan] * 4, "all infinite": [np.inf, -np.inf]}
-
-
-def plain(text: str) -> list[str]:
-    """Lines without colors."""
-    return SGR.sub("", text).rstrip("\n").split("\n")
+BLANK = {"braille": " \u2800", "block": " ", "ascii": " "}
 
 
 def curve(values: list[float], **options: object) -> Line:
     return Line(np.arange(len(values)), np.array(values, np.float64), (1, 2, 3), **options)
 
 
-def dots(lines: list[str]) -> int:
-    return sum("\u2800" < c <= "\u28ff" for line in lines for c in line)
+def inked(chart: Chart) -> int:
+    """Cells in a curve's color."""
+    return int((chart.cells.front == 0x010203).sum())
 
 
+@pytest.mark.parametrize("marker", MARKERS)
 @pytest.mark.parametrize("size", [(78, 11), (158, 27), (MIN_WIDTH, MIN_HEIGHT), (13, 40), (240, 5)])
 @pytest.mark.parametrize("log_y", [False, True])
 @pytest.mark.parametrize("values", HARD.values(), ids=HARD)
-def test_line_chart_draws_hard_values(values, log_y, size):
-    width, height = size
-    text = line_chart(width, height, [curve(values), curve(values, dashed=True)], log_y=log_y)
+def test_line_chart_draws_hard_values(values, log_y, size, marker):
+    lines = [curve(values, faint=(9, 9, 9), smooth=5.0), curve(values, dashed=True)]
+    chart = line_chart(
+        *size, lines, Look(log_y=log_y, marker=marker), marks=[0.5, np.nan], cursor=0.3 if size[0] > 20 else None
+    )
+    assert chart.cells.chars.shape == size[::-1]
     positive = any(np.isfinite(v) and v > 0 for v in values)
-    if not text:
-        assert width < 20 or (log_y and not positive)
-        return
-    lines = plain(text)
-    assert len(lines) == height
-    assert {len(line) for line in lines} == {width}
-    assert dots(lines) > 0
+    assert (inked(chart) > 0) == (positive or not log_y)
 
 
 @pytest.mark.parametrize("values", NOTHING_TO_DRAW.values(), ids=NOTHING_TO_DRAW)
 @pytest.mark.parametrize("log_y", [False, True])
 def test_line_chart_without_a_finite_point_is_empty(values, log_y):
-    assert line_chart(78, 11, [curve(values)], log_y=log_y) == ""
+    chart = line_chart(78, 11, [curve(values)], Look(log_y=log_y))
+    assert chart.x_axis is None and set("".join(chart.cells.lines())) == {" "}
 
 
 def test_log_axis_without_positive_values_is_empty():
-    assert line_chart(78, 11, [curve([0.0, -1.0])], log_y=True) == ""
+    assert line_chart(78, 11, [curve([0.0, -1.0])], Look(log_y=True)).x_axis is None
 
 
 @pytest.mark.parametrize("size", [(0, 0), (1, 1), (5, 2), (MIN_WIDTH - 1, 20), (80, MIN_HEIGHT - 1)])
 def test_too_small_for_a_plot_is_empty(size):
-    assert line_chart(*size, [curve([1.0, 2.0])]) == ""
+    chart = line_chart(*size, [curve([1.0, 2.0])])
+    assert inked(chart) == 0 and chart.cells.chars.shape == size[::-1]
+    histogram_chart(*size, np.ones(30), np.linspace(0, 1, 31), color=None, tall_color=None)
 
 
-def test_falling_curve_falls_from_left_to_right():
-    lines = plain(line_chart(78, 11, [curve(list(np.linspace(2, 0, 300)))]))
-    first = next(row for row, line in enumerate(lines) if any(c > "\u2800" for c in line[8:12]))
-    last = next(row for row, line in enumerate(lines) if any("\u2800" < c <= "\u28ff" for c in line[-4:]))
-    assert first < 2 and last > 6
+@pytest.mark.parametrize("marker", MARKERS)
+def test_falling_curve_falls_from_left_to_right(marker):
+    cells = line_chart(78, 11, [curve(list(np.linspace(2, 0, 300)))], Look(marker=marker)).cells
+    rows = [np.flatnonzero(cells.front[:, x] == 0x010203) for x in range(8, 78)]
+    tops = [row[0] for row in rows if row.size]
+    assert tops == sorted(tops) and tops[0] < 2 and tops[-1] > 6 and len(tops) > 65
 
 
-def test_axis_labels_are_short_and_increasing():
-    for low, high in [(0, 2.31), (0.123456789, 0.1234999), (1e-7, 3e-7), (0, 123456), (-5, 5), (1e300, 3e300)]:
-        axis = linear_axis(low, high, 5)
-        assert 2 <= len(axis.ticks) <= 15
-        assert all(len(label) <= 8 for _, label in axis.ticks)
-        assert [t for t, _ in axis.ticks] == sorted({t for t, _ in axis.ticks})
+@pytest.mark.parametrize("marker", MARKERS)
+def test_a_curve_has_no_gaps_and_a_dashed_one_has(marker):
+    y = list(2 * np.exp(-np.arange(40) / 3.0))
+    for dashed in (False, True):
+        cells = line_chart(78, 20, [curve(y, dashed=dashed)], Look(marker=marker)).cells
+        filled = (cells.front == 0x010203).any(axis=0)[8:78]
+        assert filled.all() != dashed
 
 
-def test_log_axis_has_decades():
-    assert [label for _, label in log_axis(-3, 2, 6).ticks] == ["0.001", "0.01", "0.1", "1", "10", "100"]
+def test_columns_show_the_mean_and_the_band_the_extremes():
+    y = np.tile([0.0, 1.0], 2000)
+    cells = line_chart(78, 22, [curve(list(y), faint=(9, 9, 9), smooth=10.0)]).cells
+    rows = np.flatnonzero((cells.front == 0x010203).any(axis=1))
+    assert rows.size <= 2 and 8 <= rows[0] <= 12, "the curve lies in the middle"
+    band = (cells.front == 0x090909).any(axis=1)
+    assert np.delete(band[1:19], rows - 1).all(), "the band reaches from 0 to 1"
+
+
+def test_marks_lie_behind_the_curve_and_the_cursor_before():
+    look = Look(mark_color=(0, 0, 7), cursor_color=(0, 0, 8))
+    chart = line_chart(78, 11, [curve([1.0] * 100)], look, marks=[50.0], cursor=25.0)
+    marks, cursor = (chart.cells.front == 7), (chart.cells.front == 8)
+    assert marks.any(axis=0).sum() == cursor.any(axis=0).sum() == 1
+    assert marks.sum() == 8 and cursor.sum() == 9, "the curve's own cell is not the mark's"
+    assert chart.x_at(int(np.flatnonzero(cursor.any(axis=0))[0])) == pytest.approx(25, abs=1)
+
+
+def test_a_window_shows_a_part():
+    chart = line_chart(78, 11, [curve(list(range(1000)))], window=(900.0, 999.0))
+    assert (chart.x_axis.low, chart.x_axis.high) == (900.0, 999.0)
+    assert "900" in chart.cells.lines()[-1] and inked(chart) > 60
+
+
+def test_smoothing_is_a_moving_average_that_starts_right():
+    y = np.array([1.0, 1.0, np.nan, 1.0, 5.0])
+    out = smoothed(y, 10)
+    assert out[0] == out[1] == 1.0 and np.isnan(out[2]) and 1 < out[4] < 3
+    np.testing.assert_array_equal(smoothed(y, 1), y)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (-3, 8), (0.0012, 0.0013), (1e-9, 1e9), (5, 5), (0, 0), (-1e308, 1e308)]
+)
+def test_linear_ticks_are_few_round_and_inside(low, high):
+    axis = linear_axis(low, high, 5)
+    places = [axis.place(t) for t, _ in axis.ticks]
+    assert 1 <= len(axis.ticks) <= 18
+    assert all(-1e-9 <= place <= 1 + 1e-9 for place in places)
+    assert all(len(label) <= 8 for _, label in axis.ticks)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3, 2), (0, 0.1), (-320, -310), (300, 308.2), (-300, 300)])
+def test_log_ticks_are_few_and_inside(low, high):
+    axis = log_axis(low, high, 5)
+    assert 2 <= len(axis.ticks) <= 12
+    assert all(-1e-6 <= axis.place(t) <= 1 + 1e-6 for t, _ in axis.ticks)
+
+
+# ---- histograms ------------------------------------------------------------------------------------------------------
+
+
+def histogram(width, height, counts, edges=None, **options):
+    counts = np.asarray(counts)
+    edges = np.linspace(-1, 1, counts.size + 1) if edges is None else edges
+    return histogram_chart(width, height, counts, edges, color=(1, 2, 3), tall_color=(4, 5, 6), **options)
+
+
+def test_histogram_is_filled_and_labeled():
+    lines = histogram(40, 8, [1, 2, 3, 4, 3, 2, 1] * 3).lines()
+    assert len(lines) == 8 and lines[-1].split() == ["-1", "0", "1"]
+    assert sum(c != " " for line in lines[:-1] for c in line) > 100
+
+
+def test_every_bin_that_has_something_shows_something():
+    counts = np.zeros(30, int)
+    counts[3], counts[20] = 1_000_000, 1
+    cells = histogram(60, 6, counts)
+    assert (cells.chars[:-1] != " ").any(axis=0).sum() == 4
+    assert histogram(60, 6, np.zeros(30)).lines() == [" " * 60] * 6
+
+
+def test_a_bin_that_towers_is_cut_and_colored():
+    cells = histogram(60, 8, [4000, *([50, 60, 70] * 9)])
+    assert (cells.front == 0x040506).sum() and (cells.front == 0x010203).sum()
+    heights = (cells.chars[:-1] != " ").sum(axis=0)
+    assert heights.max() == 7 and np.median(heights) >= 4
+
+
+def test_histogram_in_ascii():
+    assert "".join(histogram(40, 8, [1, 2, 3, 4], marker="ascii").lines()).isascii()
+
+
+# ---- any numbers whatsoever ------------------------------------------------------------------------------------------
+
+numbers = st.lists(st.floats(width=64), max_size=60)
+sizes = st.tuples(st.integers(0, 180), st.integers(0, 50))
+somewhere = st.one_of(st.none(), st.floats())
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40),
-    st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40),
-    st.integers(0, 120),
-    st.integers(0, 30),
-    st.booleans(),
-    st.sampled_from(["braille", "hd", "*"]),
+    numbers, numbers, sizes, st.booleans(), st.sampled_from(sorted(MARKERS)), st.floats(0, 100), somewhere, somewhere
 )
-def test_line_chart_takes_anything(xs, ys, width, height, log_y, marker):
-    text = line_chart(width, height, [Line(np.array(xs), np.array(ys), None)], log_y=log_y, marker=marker)
-    assert not text or {len(line) for line in plain(text)} == {width}
+def test_line_chart_takes_anything(x, y, size, log_y, marker, smooth, low, high):
+    lines = [Line(np.sort(np.array(x)), np.array(y), (1, 2, 3), faint=(4, 5, 6), smooth=smooth), curve(y, dashed=True)]
+    window = None if low is None or high is None else (low, high)
+    look = Look(log_y=log_y, marker=marker, unicode=marker != "ascii")
+    chart = line_chart(*size, lines, look, window=window, marks=list(x), cursor=low)
+    assert chart.cells.chars.shape == size[::-1]
+    assert all(len(line) == size[0] for line in chart.cells.lines())
 
 
-EDGES = np.linspace(-2.0, 3.0, 31)
-
-
-@pytest.mark.parametrize(
-    ("counts", "edges"),
-    [
-        (np.zeros(30, np.int64), EDGES),
-        (np.full(30, 7), EDGES),
-        (np.eye(30, dtype=np.int64)[3] * 2**62, EDGES),
-        (np.full(30, np.nan), EDGES),
-        (np.full(30, np.inf), EDGES),
-        (np.full(30, 1e300), EDGES),
-        (np.full(30, -5), EDGES),
-        (np.ones(1), np.array([0.0, 1.0])),
-        (np.ones(30), np.full(31, 2.0)),
-        (np.ones(30), np.full(31, np.nan)),
-        (np.ones(30), np.array([-1.7e308, 0.0, 1.7e308])),
-    ],
-)
-@pytest.mark.parametrize("size", [(24, 6), (52, 12), (MIN_WIDTH, 2), (13, 9)])
-def test_histogram_takes_anything(counts, edges, size):
-    text = histogram_chart(*size, counts, edges, color=(1, 2, 3), tall_color=(3, 2, 1))
-    lines = plain(text)
-    assert len(lines) == size[1]
-    assert {len(line) for line in lines} == {size[0]}
-
-
-def test_histogram_without_bins_or_room_is_empty():
-    assert histogram_chart(24, 6, np.array([]), np.array([]), color=None, tall_color=None) == ""
-    assert histogram_chart(1, 1, np.ones(30), EDGES, color=None, tall_color=None) == ""
-
-
-def test_histogram_is_filled_and_leaves_no_gap():
-    lines = plain(histogram_chart(60, 6, np.arange(1, 31), EDGES, color=None, tall_color=None))
-    assert " " not in lines[4]
-    assert set(lines[3][-30:]) == {"\u2588"}
-
-
-def test_one_towering_bin_is_cut_and_drawn_in_its_own_color():
-    counts = np.full(30, 10)
-    counts[0] = 5000
-    text = histogram_chart(60, 6, counts, EDGES, color=(1, 2, 3), tall_color=(9, 8, 7))
-    assert "38;2;9;8;7" in text
-    assert "\u2588" in plain(text)[1][30:], "the other bins stay visible"
-
-
-def test_histogram_marks_zero_between_the_ends():
-    assert plain(histogram_chart(40, 5, np.ones(30), EDGES, color=None, tall_color=None))[-1].split() == [
-        "-2",
-        "0",
-        "3",
-    ]
+@settings(max_examples=150, deadline=None)
+@given(numbers, numbers, sizes, st.sampled_from(sorted(MARKERS)))
+def test_histogram_takes_anything(counts, edges, size, marker):
+    cells = histogram(*size, counts, np.array(edges), marker=marker)
+    assert cells.chars.shape == size[::-1]

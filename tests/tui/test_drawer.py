@@ -9,7 +9,7 @@ from tui.widgets.histogram import LayerRow
 
 
 async def opened_drawer(pilot, app):
-    drawer = app.train.query_one(Drawer)
+    drawer = app.base.query_one(Drawer)
     await press_until(pilot, "c", lambda: drawer.display)
     return drawer
 
@@ -47,7 +47,7 @@ async def test_apply_builds_a_new_network_and_closes():
         view = app.session.view
         assert view.config == RunConfig(data="moons", layers=(16, 16, 8), activation="tanh", seed=7)
         assert view.state == "ready" and view.snapshot.step == 0
-        await until(pilot, lambda: len(app.train.query_one(LayerRow).plots) == 4)
+        await until(pilot, lambda: len(app.base.query_one(LayerRow).plots) == 4)
         await until(pilot, lambda: "2-16-16-8-2 tanh/he sgd" in text_of(app))
 
 

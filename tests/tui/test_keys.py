@@ -81,7 +81,7 @@ async def test_r_asks_only_when_something_would_be_lost():
 async def test_learning_rate_keys(key, factor):
     async with opened() as (pilot, app):
         await press_until(pilot, key, lambda: math.isclose(app.session.view.rate, RATE * factor))
-        await until(pilot, lambda: math.isclose(app.session._trainer.learning_rate, RATE * factor))
+        await until(pilot, lambda: math.isclose(app.session._run.trainer.learning_rate, RATE * factor))
         await settle_text(pilot, app, f"lr {numbers.rate(RATE * factor)}")
 
 
@@ -110,10 +110,10 @@ async def test_y_switches_the_loss_axis():
     async with opened(hold_at=200, config=LONG) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 200)
         await press(pilot, "y")
-        assert app.train.query_one(LossPlot).log_y
+        assert app.base.query_one(LossPlot).log_y
         await settle_text(pilot, app, "log", "0.5")
         await press(pilot, "y")
-        assert not app.train.query_one(LossPlot).log_y
+        assert not app.base.query_one(LossPlot).log_y
 
 
 async def test_d_freezes_the_display_while_training_goes_on():
@@ -121,12 +121,12 @@ async def test_d_freezes_the_display_while_training_goes_on():
         await press_until(pilot, "space", lambda: app.session.view.snapshot.step > 20)
         await press(pilot, "d")
         await settle_text(pilot, app, "FROZEN")
-        shown = app.train.view.snapshot.step
+        shown = app.base.view.snapshot.step
         await settle_text(pilot, app, f"{shown:>7,}")  # the numbers are written some times a second
         await until(pilot, lambda: app.session.view.snapshot.step > shown + 50)
-        assert f"{shown:>7,}" in text_of(app).splitlines()[1]
+        assert f"{shown:>7,}" in text_of(app).splitlines()[2]
         await press(pilot, "d")
-        await until(pilot, lambda: app.train.view.snapshot.step > shown and "FROZEN" not in text_of(app))
+        await until(pilot, lambda: app.base.view.snapshot.step > shown and "FROZEN" not in text_of(app))
 
 
 async def test_t_goes_through_the_themes():
@@ -138,15 +138,15 @@ async def test_t_goes_through_the_themes():
 
 async def test_arrows_scroll_the_layers():
     async with opened(config=RunConfig(layers=(8,) * 9)) as (pilot, app):
-        row = app.train.query_one(LayerRow)
+        row = app.base.query_one(LayerRow)
         assert len(row.plots) == 10
-        await press_until(pilot, "right", lambda: row.scroll_x > 0)
-        await press_until(pilot, "left", lambda: row.scroll_x == 0)
+        await press_until(pilot, "greater_than_sign", lambda: row.scroll_x > 0)
+        await press_until(pilot, "less_than_sign", lambda: row.scroll_x == 0)
 
 
 async def test_c_opens_and_closes_the_drawer():
     async with opened() as (pilot, app):
-        drawer = app.train.query_one(Drawer)
+        drawer = app.base.query_one(Drawer)
         await press_until(pilot, "c", lambda: drawer.display)
         await press_until(pilot, "c", lambda: not drawer.display)
         await press_until(pilot, "c", lambda: drawer.display)

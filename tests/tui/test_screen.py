@@ -10,9 +10,9 @@ from fake_training import FakeBackend
 from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.glyphs import wants_ascii
-from tui.session import View
-from tui.widgets.histogram import LayerRow
-from tui.widgets.loss import LossPlot
+from tui.options import Options
+from tui.view import View
+from tui.widgets.plot import Plot
 from tui.widgets.status import network
 
 SIZES = [(80, 24), (100, 30), (160, 45), (250, 70)]
@@ -25,7 +25,7 @@ async def test_loss_histograms_status_and_keys_are_on_the_screen(size):
         await settle(pilot)
         text = text_of(app)
         for word in (
-            "fastnn",
+            "1 Train",
             "RUNNING",
             "digits",
             "64-64-32-10",
@@ -54,7 +54,7 @@ async def test_divergence_is_shown_and_reset_recovers():
         for _ in range(9):
             await press(pilot, "right_curly_bracket")
         await press_until(pilot, "space", lambda: app.session.view.state == "diverged")
-        await until(pilot, lambda: "DIVERGED" in text_of(app) and "diverged to NaN" in text_of(app))
+        await until(pilot, lambda: "DIVERGED" in text_of(app) and "diverged at epoch 1, step" in text_of(app))
         await press(pilot, "r", "y")
         await until(pilot, lambda: app.session.view.state == "ready")
 
@@ -120,7 +120,7 @@ async def test_no_color_is_readable(monkeypatch):
 
 
 async def test_ascii_terminals_get_ascii():
-    app = FastnnApp(FakeBackend(hold_at=100), RunConfig(epochs=100), ascii_only=True)
+    app = FastnnApp(FakeBackend(hold_at=100), RunConfig(epochs=100), options=Options(ascii=True, marker="ascii"))
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 100)
@@ -154,7 +154,7 @@ def test_long_networks_are_shortened(room):
 async def test_nothing_is_drawn_at_rest(monkeypatch):
     async with opened() as (pilot, app):
         drawn = []
-        for plot in (app.train.query_one(LossPlot), *app.train.query_one(LayerRow).plots):
+        for plot in app.base.query(Plot):
             monkeypatch.setattr(plot, "redraw", lambda plot=plot: drawn.append(plot))
         await pilot.pause(0.5)
         assert drawn == []
@@ -163,13 +163,13 @@ async def test_nothing_is_drawn_at_rest(monkeypatch):
 async def test_numbers_do_not_move_while_they_change():
     async with opened(hold_at=30, config=RunConfig(epochs=1000)) as (pilot, app):
         columns = set()
-        trainer = app.session._trainer
+        trainer = app.session._run.trainer
         for hold in (30, 1200, 11_990):
             trainer.hold_at = hold
             if hold == 30:
                 await press(pilot, "space")
             await until(pilot, lambda hold=hold: app.session.view.snapshot.step == hold)
             await settle(pilot)
-            line = text_of(app).splitlines()[1]
-            columns.add(tuple(line.index(word) for word in ("loss", "val", "acc", "lr", "samp/s")))
+            line = text_of(app).splitlines()[2]
+            columns.add(tuple(line.index(word) for word in ("loss", "val", "acc", "|g|", "samp/s")))
         assert len(columns) == 1

@@ -76,7 +76,7 @@ def test_stop_then_run_finishes_the_epochs_that_were_left(make):
     reach(session, lambda v: v.snapshot.step == 70)
     session.stop()
     reach(session, at_rest("stopped"))
-    session._trainer.hold_at = None
+    session._run.trainer.hold_at = None
     session.toggle()
     assert reach(session, at_rest("finished")).snapshot.step == 200
 
@@ -96,7 +96,7 @@ def test_reset_restores_network_rate_and_curves(make):
     number = session.reset()
     view = reach(session, lambda v: v.answered == number)
     assert view.state == "ready" and view.rate == RunConfig().learning_rate and view.snapshot.step == 0
-    assert session.loss_curve()[0].size == session.validation_curve()[0].size == 0
+    assert session.record.curve("loss")[0].size == session.record.curve("val_loss")[0].size == 0
 
 
 def test_configuration_that_fails_leaves_the_run_as_it_is(make):
@@ -126,7 +126,7 @@ def test_a_crash_in_the_trainer_is_told_and_survived(make):
     def broken(self):
         raise RuntimeError("a fault of ours")
 
-    session._trainer.layers = broken.__get__(session._trainer)
+    session._run.trainer.layers = broken.__get__(session._run.trainer)
     session.toggle()
     view = reach(session, at_rest("failed"))
     assert view.message == "RuntimeError: a fault of ours"
@@ -147,9 +147,9 @@ def test_curves_grow_while_training(make):
     session = make(RunConfig(epochs=4))
     session.toggle()
     reach(session, at_rest("finished"))
-    x, y = session.loss_curve()
+    x, y = session.record.curve("loss")
     assert x[-1] == 160 and np.all(np.diff(y[-8:]) < 0.05)
-    assert session.validation_curve()[0].tolist() == [40, 80, 120, 160]
+    assert session.record.curve("val_loss")[0].tolist() == [40, 80, 120, 160]
 
 
 def test_everything_runs_on_one_thread(make):

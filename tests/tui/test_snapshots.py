@@ -6,6 +6,7 @@ from fake_training import FakeBackend
 
 from tui.app import FastnnApp
 from tui.config import RunConfig
+from tui.options import Options
 
 SIZES = [(80, 24), (160, 45)]
 NAMES = ["80x24", "160x45"]
@@ -53,7 +54,7 @@ def test_drawer_with_a_wrong_field(snap_compare, size):
         await pilot.press("c", "tab")
         await pilot.press(*"64 zwei", "enter")
         pilot.app.focused.cursor_blink = False
-        await until(pilot, lambda: pilot.app.train.query_one("#wrong").display)
+        await until(pilot, lambda: pilot.app.base.query_one("#wrong").display)
         await settle(pilot)
 
     assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
@@ -76,6 +77,25 @@ def test_help(snap_compare, size):
         await pilot.pause()
 
     assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
+
+
+@pytest.mark.parametrize("kind", ["light", "no_color", "ascii", "block"])
+def test_running_in_other_looks(snap_compare, size, kind, monkeypatch):
+    if kind == "no_color":
+        monkeypatch.setenv("NO_COLOR", "1")
+    looks = {
+        "light": Options(theme="light"),
+        "ascii": Options(ascii=True, marker="ascii"),
+        "block": Options(marker="block"),
+    }
+    app = FastnnApp(FakeBackend(hold_at=300), RUN, looks.get(kind))
+
+    async def drive(pilot):
+        await settle(pilot)
+        await press_until(pilot, "space", lambda: pilot.app.session.view.snapshot.step == 300)
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=drive)
 
 
 def test_too_small(snap_compare):

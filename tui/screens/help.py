@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.actions import ACTIONS
+from tui.actions import Action, written
 
 READING = (
     "A network learns by small steps against the gradient of its loss. The plot shows the loss on the samples it "
@@ -24,9 +24,13 @@ READING = (
 
 
 class Help(ModalScreen[None]):
-    """All keys by group."""
+    """All keys by group; those of one mode alone say which."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark,enter,space", "dismiss(None)", "Close")]
+
+    def __init__(self, actions: tuple[Action, ...]) -> None:
+        super().__init__()
+        self._actions = actions
 
     def compose(self) -> ComposeResult:
         """The table, then how to read the screen."""
@@ -44,10 +48,13 @@ class Help(ModalScreen[None]):
     def _table(self) -> Content:
         lines: list[Content] = []
         group = ""
-        for action in ACTIONS:
+        for action in self._actions:
             if action.group != group:
                 lines += [Content("")] if group else []
                 group = action.group
                 lines.append(Content.styled(group, "bold $brand"))
-            lines.append(Content.assemble((f"{action.shown:>7}", "bold $key"), "  ", action.help))
+            keys = " ".join(written(key) for key in action.keys.split(","))
+            where = f"  ({', '.join(action.modes)})" if action.modes else ""
+            parts = ((f"{keys:>9}", "bold $key"), "  ", action.help, (where, "$text-muted"))
+            lines.append(Content.assemble(*parts))
         return Content("\n").join(lines)

@@ -9,7 +9,8 @@ from textual.containers import HorizontalScroll
 from textual.content import Content
 
 from tui.numbers import short
-from tui.session import View
+from tui.view import View
+from tui.widgets.cells import Cells
 from tui.widgets.charts import histogram_chart
 from tui.widgets.plot import Plot
 
@@ -61,8 +62,13 @@ class HistogramPlot(Plot):
         super().__init__()
         self.number = number
 
-    def show(self, view: View) -> None:
-        """Draw the layer's snapshot; only its name before the first."""
+    def key(self, view: View) -> tuple[Any, ...]:
+        """Drawn again when the layers were looked at again."""
+        layers = view.snapshot.layers if view.snapshot is not None else None
+        return (layers or None, view.run)
+
+    def take(self, view: View) -> None:
+        """The layer's snapshot; only its name before the first."""
         number = self.number
         layers = view.snapshot.layers if view.snapshot is not None else ()
         self.snapshot = layers[number] if number < len(layers) else None
@@ -71,7 +77,6 @@ class HistogramPlot(Plot):
         first, _, rest = (self.snapshot.name if self.snapshot else name).partition(" ")
         self.border_title = Content.assemble((first, "bold"), " ", (rest, "$text-muted"))
         self._recaption()
-        self.redraw()
 
     def on_resize(self) -> None:
         """A caption is written for its width."""
@@ -80,10 +85,10 @@ class HistogramPlot(Plot):
     def _recaption(self) -> None:
         self.border_subtitle = caption(self.snapshot, self.size.width) if self.snapshot is not None else ""
 
-    def draw(self, width: int, height: int) -> str:
+    def draw(self, width: int, height: int) -> Cells | None:
         """Bars over three ticks."""
         if self.snapshot is None:
-            return ""
+            return None
         values = self.snapshot.activations
         return histogram_chart(
             width,
@@ -92,7 +97,8 @@ class HistogramPlot(Plot):
             values.edges,
             color=self.color("plot-bars"),
             tall_color=self.color("plot-tall"),
-            marker="#" if self.plain else "hd",
+            axis_color=self.color("plot-axis"),
+            marker="ascii" if self.plain else self.marker,
         )
 
 

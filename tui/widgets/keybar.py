@@ -5,25 +5,19 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.actions import placed
+from tui.actions import Action
 
 
 class KeyBar(Static):
     """Keys and what they do; the first one says Run or Pause as the state asks for."""
 
-    running = False
     auto_links = False
 
-    def on_mount(self) -> None:
-        """Show the keys."""
-        self.show(running=False)
-
-    def show(self, *, running: bool) -> None:
+    def show(self, actions: tuple[Action, ...], *, running: bool) -> None:
         """Name the space key by what it would do now."""
-        self.running = running
         parts: list[Content] = []
-        for action in placed("bar"):
+        for action in actions:
             label = ("Pause" if running else "Run  ") if action.name == "toggle_run" else action.label
-            link = f"@click=screen.{action.name}()"
+            link = f"@click=screen.{action.call}"
             parts.append(Content.assemble((action.shown, f"bold $key {link}"), (f" {label}", f"$text-muted {link}")))
         self.update(Content.assemble(" ", Content("  ").join(parts)), layout=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from textual.content import Content
 
-from tui.actions import placed
-from tui.widgets.charts import Line, line_chart
+from tui.actions import Action
+from tui.record import Points
+from tui.view import View
+from tui.widgets.cells import Cells
+from tui.widgets.charts import Line, Look, line_chart
 from tui.widgets.plot import Plot
 
-Points = tuple[np.ndarray, np.ndarray]
 NOTHING: Points = (np.empty(0), np.empty(0))
 
 
@@ -19,56 +23,54 @@ class LossPlot(Plot):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.training, self.validation = NOTHING, NOTHING
+        self.marks: list[float] = []
         self.log_y = False
-        self.frozen = False
         self.hint = ""
 
-    def on_mount(self) -> None:
-        """Title and keys in the border."""
-        self.border_subtitle = self._keys()
-        self.retitle()
+    def key(self, view: View) -> tuple[Any, ...]:
+        """Drawn again after each chunk, and when what an empty plot says changes."""
+        return (view.snapshot, self.hint, self.log_y)
 
-    def show(self, training: Points, validation: Points, hint: str) -> None:
-        """Draw these curves, or the hint when there are none."""
-        self.training, self.validation, self.hint = training, validation, hint
-        self.redraw()
+    def take(self, view: View) -> None:
+        """The curves of the run so far."""
+        record = self.ui.session.record
+        self.training, self.validation = record.curve("loss"), record.curve("val_loss")
+        self.marks = [step for step, _ in record.marks]
 
-    def retitle(self) -> None:
-        """The legend, the scale, and whether the display is held."""
+    def title(self, actions: tuple[Action, ...], *, frozen: bool) -> None:
+        """The legend, the scale, whether the display is held, and the keys."""
+        self.border_subtitle = self.keys(actions)
         parts: list[str | tuple[str, str]] = [
             ("Loss", "bold"),
             "  ",
-            (("** " if self.plain else "\u2501\u2501 ") + "training", "$plot-train"),
+            (("** " if self.plain else "━━ ") + "training", "$plot-train"),
             "  ",
-            (("o o " if self.plain else "\u2578\u2578 ") + "validation", "$plot-validation"),
+            (("o o " if self.plain else "╸╸ ") + "validation", "$plot-validation"),
         ]
         if self.log_y:
             parts += ["  ", ("log", "$text-muted")]
-        if self.frozen:
+        if frozen:
             parts += ["  ", (" FROZEN ", "reverse bold $state-paused")]
         self.border_title = Content.assemble(*parts)
 
-    def _keys(self) -> Content:
-        parts: list[Content | str] = []
-        for action in placed("loss"):
-            key = Content.styled(action.shown, f"bold $key @click=screen.{action.name}()")
-            parts += [key, " "]
-            if action.label:
-                parts += [Content.styled(action.label, "$text-muted"), "  "]
-        return Content.assemble(*parts[:-1])
-
-    def draw(self, width: int, height: int) -> str:
+    def draw(self, width: int, height: int) -> Cells | None:
         """The curves, or the hint in the middle."""
-        text = line_chart(
+        chart = line_chart(
             width,
             height,
             [
                 Line(*self.training, self.color("plot-train")),
                 Line(*self.validation, self.color("plot-validation"), dashed=True),
             ],
-            log_y=self.log_y,
-            marker="*" if self.plain else "braille",
+            Look(
+                log_y=self.log_y,
+                marker=self.marker,
+                axis_color=self.color("plot-axis"),
+                mark_color=self.color("plot-mark"),
+                unicode=not self.plain,
+            ),
+            marks=self.marks,
         )
-        if text or not self.hint:
-            return text
-        return "\n" * ((height - 1) // 2) + self.hint[:width].center(width)
+        if chart.x_axis is None and self.hint:
+            chart.cells.centered(self.hint, self.color("plot-axis"))
+        return chart.cells

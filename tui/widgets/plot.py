@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
-from rich.segment import Segment
-from rich.style import Style
 from textual.color import Color
+from textual.content import Content
 from textual.strip import Strip
 from textual.widget import Widget
 
-SGR = re.compile(r"\x1b\[([0-9;]*)m")
+from tui.actions import Action
+from tui.view import View
+from tui.widgets.cells import RGB, Cells
 
-
-@lru_cache(4096)
-def _style(codes: str) -> Style:
-    """The Rich style of SGR codes; plotext writes colors as 38;2;r;g;b and resets with 0."""
-    parts = [int(part or 0) for part in codes.split(";")]
-    if len(parts) >= 5 and parts[:2] == [38, 2]:
-        return Style(color=f"rgb({parts[2]},{parts[3]},{parts[4]})")
-    return Style()
-
-
-def to_strips(text: str, width: int, base: Style) -> list[Strip]:
-    """Lines with ANSI colors as strips of `width` cells; what has no color of its own takes `base`."""
-    strips = []
-    for line in text.rstrip("\n").split("\n"):
-        segments, position, style = [], 0, base
-        for match in SGR.finditer(line):
-            if match.start() > position:
-                segments.append(Segment(line[position : match.start()], style))
-            codes, position = match.group(1), match.end()
-            style = base if codes in ("", "0") else base + _style(codes)
-        if position < len(line):
-            segments.append(Segment(line[position:], style))
-        strips.append(Strip(segments).adjust_cell_length(width, base))
-    return strips
+if TYPE_CHECKING:
+    from tui.app import FastnnApp
 
 
 class Plot(Widget):
-    """A widget that paints `draw(width, height)`, a text with ANSI colors, from cached strips."""
+    """A widget that paints the cells of `draw(width, height)`; a mode's timer draws its plots, one a tick.
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    A plot says what it would show (`key`), takes it from a view (`take`), and draws it. Drawing happens in `show`,
+    at most once a turn, and when the size or the theme changes, from what was taken last.
+    """
+
+    DEFAULT_CSS = "Plot { width: 1fr; height: 1fr; }"
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self._strips: list[Strip] | None = None
         self._drawn_size = (0, 0)
 
-    @property
-    def plain(self) -> bool:
-        """Whether the terminal shows ASCII only."""
-        return bool(getattr(self.app, "ascii_only", False))
+    # What a plot is made of
 
-    def draw(self, width: int, height: int) -> str:
-        """The plot's text for this size."""
+    def key(self, view: View) -> tuple[Any, ...]:
+        """What `show` would draw for this view, compared item by item: by identity, or as text and numbers."""
+        return (view.snapshot,)
+
+    def take(self, view: View) -> None:
+        """Keep what is to be drawn, and write title and caption."""
+
+    def draw(self, width: int, height: int) -> Cells | None:
+        """The plot in this size; None for nothing."""
         raise NotImplementedError
+
+    # Drawing
+
+    def show(self, view: View) -> None:
+        """Take what this view has for the plot, and draw it."""
+        self.take(view)
+        self.redraw()
 
     def redraw(self) -> None:
         """Build the strips now, so that the caller can measure what it cost, and paint them."""
@@ -63,17 +58,13 @@ class Plot(Widget):
 
     def _build(self) -> None:
         width, height = self._drawn_size = self.size
-        text = self.draw(width, height) if width > 0 and height > 0 else ""
-        self._strips = to_strips(text, width, self.rich_style) if text else []
+        cells = self.draw(width, height) if width > 0 and height > 0 else None
+        self._strips = cells.strips(self.rich_style) if cells is not None else []
 
     def notify_style_update(self) -> None:
         """Colors come from the theme, so a change of theme draws again."""
         super().notify_style_update()
         self._strips = None
-
-    def color(self, name: str) -> tuple[int, int, int]:
-        """A color of the theme, as (red, green, blue)."""
-        return Color.parse(self.app.theme_variables[name]).rgb
 
     def render_line(self, y: int) -> Strip:
         """One line of the plot, from the cache."""
@@ -81,3 +72,35 @@ class Plot(Widget):
             self._build()
         strips = self._strips or ()
         return strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)
+
+    # What drawing may ask for
+
+    @property
+    def ui(self) -> FastnnApp:
+        """The application, with its session and options."""
+        return cast("FastnnApp", self.app)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the terminal shows ASCII only."""
+        return self.ui.ascii_only
+
+    @property
+    def marker(self) -> str:
+        """How dots are drawn: "braille", "block" or "ascii"."""
+        return self.ui.marker
+
+    def color(self, name: str) -> RGB:
+        """A color of the theme, as (red, green, blue)."""
+        return Color.parse(self.app.theme_variables[name]).rgb
+
+    def keys(self, actions: tuple[Action, ...]) -> Content:
+        """Keys for a border, each of them clickable."""
+        parts = [
+            Content.assemble(
+                Content.styled(action.shown, f"bold $key @click=screen.{action.call}"),
+                Content.styled(f" {action.label}" if action.label else "", "$text-muted"),
+            )
+            for action in actions
+        ]
+        return Content(" ").join(parts)

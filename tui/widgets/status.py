@@ -1,4 +1,4 @@
-"""The two lines at the top: what runs, and its numbers, each in its place so that nothing jumps."""
+"""The lines at the top: modes and state, the network and its learning rate, and the numbers, each in its place."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui import numbers
-from tui.session import View
+from tui.actions import Action
+from tui.view import View
 
 DOTS = {
-    "running": "\u25cf",
-    "paused": "\u25d0",
-    "ready": "\u25cb",
-    "loading": "\u25cc",
-    "stopped": "\u25a0",
-    "finished": "\u2714",
+    "running": "●",
+    "paused": "◐",
+    "ready": "○",
+    "loading": "◌",
+    "stopped": "■",
+    "finished": "✔",
 }
+WIDE = 120
 
 
 def network(view: View, room: int) -> str:
@@ -27,83 +29,103 @@ def network(view: View, room: int) -> str:
     kept = len(sizes) - 2
     while len(text) + len(rest) > room and kept > 1:
         kept -= 1
-        text = "-".join([*sizes[:kept], "\u2026", sizes[-1]])
+        text = "-".join([*sizes[:kept], "…", sizes[-1]])
     return (text + rest)[: max(0, room)]
 
 
-def headline(view: View, width: int) -> Content:
-    """Run state, data set and network on the left, epoch and time on the right."""
-    snapshot = view.snapshot
-    right = f"epoch {snapshot.epoch}/{snapshot.epochs}  {numbers.clock(snapshot.seconds)}" if snapshot else ""
-    name = view.config.data.rstrip("/").rsplit("/", 1)[-1][:20]
-    state = view.state
-    dot = DOTS.get(state, "\u2716")
-    room = width - 6 - 2 - 10 - 2 - len(name) - 2 - 2 - len(right) - 2
-    body = network(view, room)
-    gap = max(1, width - 24 - len(name) - len(body) - len(right))
-    return Content.assemble(
-        (" fastnn", "bold $brand"),
-        "  ",
-        (f"{dot} {state.upper():<9}"[:11], f"bold $state-{state}"),
-        " ",
-        (name, "bold"),
-        "  ",
-        (body, "$text-muted"),
-        " " * gap,
-        right,
-    )
+def tabs(actions: tuple[Action, ...], mode: str) -> Content:
+    """The modes with their keys, the one that is open marked."""
+    parts: list[Content] = []
+    for action in actions:
+        if action.place == "tabs":
+            link = f"@click=screen.{action.call}"
+            here = action.argument == mode
+            style = "bold $brand reverse" if here else "$text-muted"
+            parts.append(
+                Content.assemble(
+                    (f" {action.shown} ", f"bold {'$brand reverse' if here else '$key'} {link}"),
+                    (f"{action.label} ", f"{style} {link}"),
+                )
+            )
+    return Content("").join(parts)
 
 
-def figures(view: View, width: int) -> Content:
-    """Step, losses, accuracies, learning rate and speed."""
-    snapshot = view.snapshot
-    step = numbers.count(snapshot.step) if snapshot else "0"
-    loss = numbers.loss(snapshot.loss if snapshot and snapshot.step else None)
-    validation = numbers.loss(snapshot.val_loss if snapshot else None)
-    accuracy = numbers.percent(snapshot.accuracy if snapshot and snapshot.step else None)
-    val_accuracy = numbers.percent(snapshot.val_accuracy if snapshot else None)
-    speed = numbers.short(snapshot.samples_per_second) if snapshot and snapshot.samples_per_second > 0 else "\u2013"
-    rate = numbers.rate(view.rate)
-    muted, train, held = "$text-muted", "$plot-train", "$plot-validation"
-    if width >= 132:
-        return Content.assemble(
-            (" step ", muted),
-            f"{step:>9}",
-            ("    loss ", muted),
-            (loss, train),
-            ("  validation ", muted),
-            (validation, held),
-            ("    accuracy ", muted),
-            (accuracy, train),
-            ("  validation ", muted),
-            (val_accuracy, held),
-            ("    learning rate ", muted),
-            (f"{rate:<8}", "bold"),
-            (f"  {speed:>6}", ""),
-            (" samples/s", muted),
+def state(view: View) -> Content:
+    """What the run does, how far it is, and for how long it has trained."""
+    snapshot, name = view.snapshot, view.state
+    far = f"  epoch {snapshot.epoch}/{snapshot.epochs}  {numbers.clock(snapshot.seconds)}" if snapshot else ""
+    return Content.assemble((f"{DOTS.get(name, '✖')} {name.upper()}", f"bold $state-{name}"), far)
+
+
+def steering(view: View, actions: tuple[Action, ...], *, wide: bool) -> Content:
+    """Learning rate and speed with their keys."""
+
+    def keys(*names: str) -> Content:
+        found = [action for name in names for action in actions if action.name == name]
+        return Content(" ").join(
+            [Content.styled(action.shown, f"bold $key @click=screen.{action.call}") for action in found]
         )
+
+    limit = "full" if view.limit is None else f"{numbers.short(view.limit)}/s"
     return Content.assemble(
-        (" step ", muted),
-        f"{step:>7}",
-        ("  loss ", muted),
-        (loss, train),
-        (" val ", muted),
-        (validation, held),
-        ("  acc ", muted),
-        (accuracy.strip().rjust(5), train),
-        ("/", muted),
-        (val_accuracy.strip().ljust(5), held),
-        (" lr ", muted),
-        (f"{rate:<7}", "bold"),
-        f" {speed:>5}",
-        (" samp/s", muted),
+        keys("rate_tenth", "rate_down", "rate_up", "rate_tenfold", "type_rate"),
+        (" learning rate " if wide else " lr ", "$text-muted"),
+        (f"{numbers.rate(view.rate):<7}", "bold"),
+        "  " if wide else " ",
+        keys("slower", "faster"),
+        (" speed ", "$text-muted"),
+        f"{limit:<6}",
     )
+
+
+def figures(view: View, *, wide: bool) -> Content:
+    """Step, losses, accuracies, gradient norm and speed."""
+    snapshot = view.snapshot
+    trained = snapshot if snapshot and snapshot.step else None
+    step = numbers.count(snapshot.step) if snapshot else "0"
+    loss = numbers.loss(trained.loss if trained else None)
+    held_loss = numbers.loss(snapshot.val_loss if snapshot else None)
+    accuracy = numbers.percent(trained.accuracy if trained else None)
+    held_accuracy = numbers.percent(snapshot.val_accuracy if snapshot else None)
+    norm = "–" if snapshot is None or snapshot.gradient_norm is None else numbers.short(snapshot.gradient_norm)
+    speed = numbers.short(snapshot.samples_per_second) if snapshot and snapshot.samples_per_second > 0 else "–"
+    muted, train, held = "$text-muted", "$plot-train", "$plot-validation"
+    if wide:
+        return Content.assemble(
+            ("step ", muted), f"{step:>9}",
+            ("   loss ", muted), (loss, train), ("  validation ", muted), (held_loss, held),
+            ("   accuracy ", muted), (accuracy, train), ("  validation ", muted), (held_accuracy, held),
+            ("   |g| ", muted), f"{norm:<8}", f" {speed:>6}", (" samples/s", muted),
+        )  # fmt: skip
+    return Content.assemble(
+        ("step ", muted), f"{step:>7}",
+        ("  loss ", muted), (loss, train), (" val ", muted), (held_loss, held),
+        ("  acc ", muted), (accuracy.strip().rjust(5), train), ("/", muted), (held_accuracy.strip().ljust(5), held),
+        (" |g| ", muted), f"{norm:<7}", f"{speed:>5}", (" samp/s", muted),
+    )  # fmt: skip
+
+
+def apart(left: Content, right: Content, width: int) -> Content:
+    """Two texts at the two ends of a line."""
+    return Content.assemble(left, " " * max(1, width - left.cell_length - right.cell_length), right)
 
 
 class Status(Static):
-    """Two lines made from a `View`."""
+    """Three lines made from a `View`; two where there is room."""
 
-    def show(self, view: View) -> None:
+    auto_links = False
+
+    def show(self, view: View, actions: tuple[Action, ...], mode: str) -> None:
         """Show this view."""
-        width = self.size.width or self.app.size.width
-        self.update(Content("\n").join([headline(view, width), figures(view, width)]), layout=False)
+        width = (self.size.width or self.app.size.width) - 2
+        wide = width + 2 >= WIDE
+        name = view.config.data.rstrip("/").rsplit("/", 1)[-1][:20]
+        modes, doing, steer = tabs(actions, mode), state(view), steering(view, actions, wide=width >= 180)
+        room = width - len(name) - 3 - (modes.cell_length + doing.cell_length + 2 if wide else steer.cell_length)
+        run = Content.assemble((name, "bold"), " ", (network(view, room), "$text-muted"))
+        if wide:
+            first = apart(Content.assemble(modes, "  ", run), doing, width)
+            lines = [first, apart(figures(view, wide=True), steer, width)]
+        else:
+            lines = [apart(modes, doing, width), apart(run, steer, width), figures(view, wide=False)]
+        self.update(Content("\n").join(lines), layout=False)

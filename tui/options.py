@@ -1,0 +1,59 @@
+"""How the UI is opened: what the command line, the environment and a file of keys say."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tui.glyphs import wants_ascii
+from tui.keymap import default_path, load_keys
+
+MARKERS = ("braille", "block", "ascii")
+THEMES = ("dark", "light")
+FPS = 25
+MOST_FPS = 60
+
+
+@dataclass(frozen=True)
+class Options:
+    """`fps` is how often the screen looks for news a second; `keys` are keys for actions other than the table's."""
+
+    ascii: bool = False
+    marker: str = "braille"
+    theme: str = "dark"
+    fps: int = FPS
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def _fps(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_FPS):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, 1 to {MOST_FPS}")
+    return int(text)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the terminal UI."""
+    parser.add_argument("--ascii", action="store_true", help="the terminal UI in ASCII, for fonts without more")
+    parser.add_argument("--marker", choices=MARKERS, default="braille", help="what the UI draws curves with")
+    parser.add_argument("--theme", choices=THEMES, default="dark", help="the UI's colors")
+    parser.add_argument("--fps", type=_fps, default=FPS, metavar="N", help=f"the UI's frames a second (default: {FPS})")
+    parser.add_argument("--keys", metavar="FILE", help="a TOML file with other keys for the UI")
+
+
+def read_options(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Options:
+    """Options from what `add_options` parsed and from the environment; raises KeymapError for a bad file of keys."""
+    if arguments.keys:
+        keys = load_keys(arguments.keys)
+    else:
+        keys = load_keys(default_path(environment), missing_ok=True)
+    plain = arguments.ascii or wants_ascii(environment)
+    return Options(plain, "ascii" if plain else arguments.marker, arguments.theme, arguments.fps, keys)
+
+
+def from_environment(arguments: Sequence[str] = ()) -> Options:
+    """The options of a command line; raises SystemExit for one that cannot be read, KeymapError for a file of keys."""
+    parser = argparse.ArgumentParser(prog="fastnn", allow_abbrev=False)
+    add_options(parser)
+    return read_options(parser.parse_args(arguments))

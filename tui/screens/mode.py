@@ -1,0 +1,208 @@
+"""What all modes share: status above, keys below, a timer that reads the session and draws one plot at a time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Static
+
+from tui import numbers
+from tui.actions import ACTIONS, Action, of_mode
+from tui.screens.commands import Commands
+from tui.session import Session
+from tui.turns import Turns
+from tui.view import View
+from tui.widgets.drawer import Drawer
+from tui.widgets.keybar import KeyBar
+from tui.widgets.plot import Plot
+from tui.widgets.status import Status
+
+NUMBER_SECONDS = 0.1
+SMALLEST = (80, 24)
+
+
+class ModeScreen(Commands, Screen[None]):
+    """A mode: give it a NAME (as in tui.actions.MODES), say what it WATCHes, and compose its `panes`.
+
+    While it is the current screen, `tick` runs some 25 times a second: the status is written, `refresh_panes` is
+    called when there is something new, and the plot whose turn it is takes the view and is drawn.
+    """
+
+    NAME: ClassVar[str] = ""
+    WATCH: ClassVar[tuple[str, ...]] = ("activations",)
+    AUTO_FOCUS = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (SMALLEST[0], "-narrow"), (120, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (SMALLEST[1], "-low"), (36, "-high")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls.BINDINGS = [
+            Binding(action.keys, action.call, action.title, show=False, id=action.id)
+            for action in of_mode(ACTIONS, cls.NAME)
+            if action.name != "palette"
+        ]
+        super().__init_subclass__(**options)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.turns = Turns()
+        self._seen = -1
+        self._shown: Any = None
+        self._shown_at = 0.0
+        self._shown_state = ""
+        self._shown_rate = 0.0
+
+    # What a mode gives
+
+    def panes(self) -> ComposeResult:
+        """The mode's own widgets."""
+        raise NotImplementedError
+
+    async def refresh_panes(self, view: View) -> None:
+        """Write what is not a plot; called when the view has changed, some times a second while training runs."""
+
+    def plots(self) -> list[Plot]:
+        """The plots that take turns: those that can be seen."""
+        return [plot for plot in self.query(Plot) if plot.region.overlaps(self.region)]
+
+    # What it has
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The actions of this mode, with the keys of this user."""
+        return of_mode(self.ui.actions, self.NAME)
+
+    def placed(self, place: str) -> tuple[Action, ...]:
+        """The actions shown at `place`."""
+        return tuple(action for action in self.actions if action.place == place)
+
+    @property
+    def view(self) -> View:
+        """What is shown: the newest view, or the one that the display is frozen at."""
+        return self.ui.frozen or self.session.view
+
+    # The frame
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield Status(id="status")
+        with Horizontal(id="body"):
+            yield Drawer(id="drawer")
+            with Vertical(id="panes"):
+                yield Static(id="message", markup=False)
+                yield from self.panes()
+        yield KeyBar(id="keys")
+        yield Static(id="too-small", markup=False)
+
+    def on_mount(self) -> None:
+        """Start the timer that reads the session."""
+        self.set_interval(1 / self.ui.options.fps, self.tick)
+        self.call_after_refresh(self.tick)
+
+    def on_screen_resume(self) -> None:
+        """Ask for what this mode shows, and show it at once."""
+        if self.is_current:
+            self.session.watch(self.WATCH)
+        self._seen = -1
+
+    def on_resize(self) -> None:
+        """Say what is missing when the terminal is too small (the style sheet shows the note)."""
+        width, height = self.app.size
+        wanted = "x".join(map(str, SMALLEST))
+        note = f"too small: {width}x{height}\nfastnn needs {wanted}\n\nmake the terminal larger,\nor q to quit"
+        self.query_one("#too-small", Static).update(note)
+        self._seen = -1
+
+    # Showing
+
+    async def tick(self) -> None:
+        """Show the newest numbers, and draw at most one plot."""
+        if not self.is_mounted or self.ui.base is not self:
+            return
+        view = self.view
+        if view.version != self._seen and self._is_due(view):
+            self._seen, self._shown, self._shown_at = view.version, view.snapshot, time.monotonic()
+            self._shown_state, self._shown_rate = view.state, view.rate
+            self.query_one(Status).show(view, self.actions, self.NAME)
+            self.query_one(KeyBar).show(self.placed("bar"), running=view.state == "running")
+            self._show_message(view)
+            await self.refresh_panes(view)
+        self.answer(self.session.view)
+        self._draw_one(view)
+
+    def _is_due(self, view: View) -> bool:
+        """Whether to write the numbers: at once when something was done, else as often as one can read them."""
+        busy = view.state == self._shown_state == "running" and view.rate == self._shown_rate
+        return not busy or time.monotonic() - self._shown_at >= NUMBER_SECONDS
+
+    def _show_message(self, view: View) -> None:
+        bar = self.query_one("#message", Static)
+        text = self.message(view)
+        bar.update(text, layout=False)
+        bar.display = bool(text)
+        bar.set_class(view.state in ("diverged", "failed"), "-alarm")
+
+    def message(self, view: View) -> str:
+        """The line above the panes; "" for none."""
+        if view.compiling:
+            return "compiling kernels for this machine, only this once; the keys work meanwhile"
+        if view.busy and view.snapshot is not None:
+            return f"{view.busy}…"
+        if view.state == "diverged":
+            return f"{diverged(view)} · g goes on with lr ÷ 10, r resets"
+        if view.state == "finished":
+            held = view.snapshot.val_accuracy
+            reached = "" if held is None else f": accuracy {numbers.percent(held).strip()} on data it never saw"
+            return f"finished {view.snapshot.epochs} epochs{reached} · space goes on"
+        return view.message if view.state == "failed" else ""
+
+    def hint(self, view: View) -> str:
+        """What an empty plot says."""
+        if view.compiling:
+            return "compiling kernels…"
+        if view.busy:
+            return f"{view.busy}…"
+        return "space starts training" if view.state == "ready" else ""
+
+    def _draw_one(self, view: View) -> None:
+        """Draw the plot whose turn it is, if any."""
+        plots, began = self.plots(), time.monotonic()
+        keys = [plot.key(view) for plot in plots]
+        number = self.turns.pick(plots, keys, began)
+        if number is not None:
+            plots[number].show(view)
+            self.turns.drew(plots, number, keys[number], began, time.monotonic())
+
+    @on(Drawer.Applied)
+    def _drawer_applied(self, event: Drawer.Applied) -> None:
+        self.apply(event)
+
+    @on(Drawer.Closed)
+    def _drawer_closed(self) -> None:
+        self.close_drawer()
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything shown is of the newest view; tests wait for it."""
+        view = self.view
+        fresh = self._seen == view.version or (self._shown is view.snapshot and self._shown_state == view.state)
+        return fresh and all(self.turns.current(plot, plot.key(view)) for plot in self.plots())
+
+
+def diverged(view: View) -> str:
+    """What a divergence was, with the layer's name."""
+    what = view.message.partition(";")[0].removeprefix("training ") or "diverged"
+    culprit = getattr(view.snapshot, "culprit", None)
+    if culprit is None:
+        return what
+    layer, kind = culprit
+    how = {"outputs": "puts out NaN or Inf", "weights": "would get weights that are NaN or Inf", "loss": "has no loss"}
+    place = what.rpartition(" at ")[2]
+    return f"diverged at {place}: layer {layer + 1} {how[kind]}"

@@ -1,0 +1,100 @@
+"""What a session hands out, and what it needs: plain objects that the screens and the training thread share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tui.config import Choices, RunConfig
+
+
+class Trainer(Protocol):
+    """The part of `fastnn.Trainer` that a session uses; `epoch` is the number of epochs completed."""
+
+    most_steps: int
+
+    @property
+    def epoch(self) -> int: ...
+    def run(self, epochs: int, *, paused: bool = False) -> Iterator[Any]: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def step(self) -> None: ...
+    def finish_epoch(self) -> None: ...
+    def set_learning_rate(self, rate: float) -> None: ...
+    def stop(self) -> None: ...
+    def watch(self, *kinds: str, seconds: float = 0.0) -> None: ...
+    def look(self) -> Any: ...
+    def keep(self) -> Any: ...
+    def restore(self, state: Any) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A network made ready to train: its trainer, the sizes of its layers from input to output, network and data.
+
+    The screens may read `sizes` and `data`, which never change. Network and trainer belong to the training thread: a
+    screen reaches them through `Session.probe` and `Session.do`.
+    """
+
+    trainer: Trainer
+    sizes: tuple[int, ...]
+    network: Any = None
+    data: Any = None
+
+
+class Backend(Protocol):
+    """Where runs come from: `tui.engine.Engine`, or a double in the tests."""
+
+    def load(self, on_compile: Callable[[str | None], None]) -> Choices:
+        """Import what is needed; `on_compile` is told when a compile starts (a text) and ends (None)."""
+        ...
+
+    def build(self, config: RunConfig) -> Run:
+        """Load the data and make network and trainer; raises ValueError or TypeError for what cannot be used."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a probe returned, and the step that the network was at; `error` is a text when it raised."""
+
+    step: int
+    value: Any = None
+    error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the screen shows, as one frozen object.
+
+    `state` is "loading", "ready", "running", "paused", "stopped", "finished", "diverged" or "failed";
+    `snapshot` is the trainer's newest (None before the first); `rate` is the learning rate as last asked for;
+    `limit` the steps a second that training is held at (None: as fast as it goes); `found` what the probes returned;
+    `busy` is a text while the thread imports or loads, `compiling` while kernels compile, `message` what a
+    person should read. `answered` is the number of the last configuration that was tried, with `answer` "" when it
+    was taken and the reason when not. `run` is another object after each reset and each new configuration.
+    """
+
+    config: RunConfig
+    state: str = "loading"
+    snapshot: Any = None
+    sizes: tuple[int, ...] = ()
+    rate: float = 0.0
+    limit: float | None = None
+    run: Run | None = None
+    found: Mapping[str, Found] = field(default_factory=dict)
+    choices: Choices = field(default_factory=Choices)
+    busy: str = ""
+    compiling: str = ""
+    message: str = ""
+    answered: int = 0
+    answer: str = ""
+    version: int = 0
+
+
+def explain(error: Exception) -> str:
+    """One line for a person: fastnn's own messages as they are, anything unexpected with its type."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else "no message"
+    return text if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {text}"

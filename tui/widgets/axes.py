@@ -1,0 +1,75 @@
+"""Axes for any finite numbers: their range, their ticks, and where values lie between their ends."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from tui.numbers import short
+
+HUGE = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range in data units (or their logarithm), and where its ticks are with their labels."""
+
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+
+    def place(self, values: Any) -> Any:
+        """Map a number or an array to [0, 1]; halves first, because high - low may overflow."""
+        return (values * 0.5 - self.low * 0.5) / (self.high * 0.5 - self.low * 0.5)
+
+
+def linear_axis(low: float, high: float, wanted: int, *, whole: bool = False) -> Axis:
+    """An axis over [low, high] with about `wanted` ticks at 1, 2 or 5 times a power of ten, or at `whole` numbers."""
+    low, high = _separated(low, high)
+    if low >= 0 and low < 0.4 * high:
+        low = 0.0
+    span = (high * 0.5 - low * 0.5) * 2 if high * 0.5 - low * 0.5 < HUGE / 2 else HUGE
+    raw = max(span / max(1, wanted), float(whole))
+    power = 10.0 ** math.floor(math.log10(raw)) if raw > 1e-300 else 1e-300
+    step = next((power * m for m in (1, 2, 5) if power * m >= raw * 0.999), power * 10)
+    if not math.isfinite(step):
+        return Axis(low, high, ((low, short(low)), (high, short(high))))
+    first = math.ceil(low / step - 1e-9)
+    ticks = []
+    for number in range(first, first + 3 * wanted + 3):
+        value = number * step
+        if value - high > step * 1e-9:
+            break
+        ticks.append((value, short(0.0 if abs(value) < step / 1e6 else value)))
+    return Axis(low, high, tuple(ticks) or ((low, short(low)), (high, short(high))))
+
+
+def log_axis(low: float, high: float, wanted: int) -> Axis:
+    """An axis in log10 units over [low, high] (already logarithms), ticks at decades, or 1, 2, 5 when few."""
+    if high - low < 0.3:
+        middle = (high + low) / 2
+        low, high = middle - 0.15, middle + 0.15
+    for multiples in ((1, 2, 5), (1,)):
+        ticks = [
+            (math.log10(m) + decade, short(m * 10.0**decade))
+            for decade in range(max(-307, math.floor(low)), min(307, math.ceil(high)) + 1)
+            for m in multiples
+            if low - 1e-9 <= math.log10(m) + decade <= high + 1e-9
+        ]
+        if len(ticks) <= max(2, wanted):
+            break
+    ticks = ticks[:: max(1, math.ceil(len(ticks) / max(2, wanted)))]
+    if len(ticks) < 2:
+        ticks = [(low, short(10.0**low)), (high, short(10.0 ** min(high, 308.2)))]
+    return Axis(low, high, tuple(ticks))
+
+
+def _separated(low: float, high: float) -> tuple[float, float]:
+    """Give a constant some room on both sides."""
+    size = max(abs(low), abs(high))
+    if high * 0.5 - low * 0.5 > size * 1e-9:
+        return low, high
+    room = size * 0.5 or 1.0
+    return max(low - room, -HUGE), min(high + room, HUGE)
