@@ -256,9 +256,15 @@ class Trainer:
         self._latest = replace(self._latest, state=state, epoch_ended=False, learning_rate=self.learning_rate)
         return self.look()
 
-    def look(self) -> Snapshot:
-        """The newest snapshot with all that is watched, as the network is now; from the thread that runs, or before."""
+    def look(self, *, again: bool = False) -> Snapshot:
+        """The newest snapshot with all that is watched, as the network is now; from the thread that runs, or before.
+
+        `again`: look at everything anew, because the parameters were written to.
+        """
         if self._watch is not None:
+            if again:
+                self._watch.forget()
+                self._latest = replace(self._latest, looked_at=-1)
             self._latest = self._watch.look(self._latest, self._runner.step, self.learning_rate)
         return self._latest
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib import import_module
 
 from textual.app import App, SystemCommand
+from textual.command import CommandPalette
 from textual.screen import Screen
 
 from tui.actions import ACTIONS, MODES, Mode, of_mode, remapped
@@ -17,10 +21,13 @@ from tui.engine import Engine
 from tui.glyphs import Ascii
 from tui.keymap import KeymapError
 from tui.options import MARKERS, Options, from_environment
+from tui.screens.dialogs import Palette
 from tui.screens.mode import ModeScreen
 from tui.session import Session
 from tui.theme import THEMES
 from tui.view import Backend, View
+
+SIGNALED = 128  # plus the signal's number: what a shell reports for a process that a signal ended
 
 
 class FastnnApp(App[None]):
@@ -74,10 +81,27 @@ class FastnnApp(App[None]):
     def on_mount(self) -> None:
         """Start the session once the first screen is painted: importing holds the interpreter's lock."""
         self.call_after_refresh(self.session.start)
+        if not self.is_headless:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Leave in order, with the terminal as it was, when told to end or when the terminal is closed."""
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # Windows has no SIGHUP, and its event loop takes no handlers.
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                if number is not None:
+                    handler = partial(self.exit, return_code=SIGNALED + number)
+                    asyncio.get_running_loop().add_signal_handler(number, handler)
 
     def on_unmount(self) -> None:
         """End the training thread; it answers between two chunks, but a compilation does not."""
         self.session.close(timeout=0.3)
+
+    def action_command_palette(self) -> None:
+        """Open the palette, once."""
+        if not CommandPalette.is_open(self):  # type: ignore[arg-type]
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
         """The command palette offers the actions of the current mode."""

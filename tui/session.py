@@ -204,7 +204,7 @@ class Session:
         elif name == "do":
             value(self._run)
             self._edits += 1
-            self._look_again()
+            self._look_again(again=True)
         elif name == "stop":
             if self._snapshots is not None and self._view.state != "ready":
                 trainer.stop()
@@ -302,12 +302,15 @@ class Session:
 
     # Looking
 
-    def _look_again(self) -> None:
-        """While training rests: the newest snapshot with what is watched now."""
+    def _look_again(self, *, again: bool = False) -> None:
+        """While training rests: the newest snapshot with what is watched now; `again` when the network was changed."""
         view = self._view
         if self._run is None or self._moving or view.snapshot is None or view.state in ("diverged", "failed"):
             return
-        self._change(snapshot=replace(self._run.trainer.look(), state=view.snapshot.state))
+        looked = self._run.trainer.look(again=again)
+        if looked.layers is not view.snapshot.layers or looked.gradient_norm != view.snapshot.gradient_norm:
+            self.record.add(looked)
+            self._change(snapshot=replace(looked, state=view.snapshot.state))
 
     def _set_probe(self, name: str, function: ProbeFunction | None, share: float, seconds: float) -> None:
         self._probes.pop(name, None)

@@ -46,6 +46,7 @@ class FakeTrainer:
         self.wish = ""
         self.threads: set[str] = set()
         self.held: Snapshot | None = None
+        self.held_as: tuple = ()
         self.most_steps = 1_000_000_000
         self.kinds: tuple[str, ...] = ("activations",)
         self.target = 0
@@ -76,7 +77,9 @@ class FakeTrainer:
     def watch(self, *kinds: str, seconds: float = 0.0) -> None:
         self.kinds = kinds
 
-    def look(self) -> Snapshot:
+    def look(self, *, again: bool = False) -> Snapshot:
+        if again:
+            self.looked = None
         return self.snapshot(self.target)
 
     def keep(self) -> int:
@@ -110,8 +113,8 @@ class FakeTrainer:
                 todo = min(todo, max(0, self.hold_at - self.done))
                 if todo == 0:
                     time.sleep(0.002)
-                    if self.held is None or self.held.step != self.done:
-                        self.held = self.snapshot(target)
+                    if self.held is None or self.held_as != (self.done, self.kinds):
+                        self.held, self.held_as = self.snapshot(target), (self.done, self.kinds)
                     yield self.held
                     continue
             self.done += todo

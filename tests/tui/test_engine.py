@@ -88,6 +88,36 @@ def test_a_csv_file_of_numbers_is_a_regression(session, tmp_path):
     assert view.snapshot.accuracy is None and view.snapshot.val_loss is not None
 
 
+def test_layers_are_looked_at_as_the_screen_asks(session):
+    apply(session, RunConfig("digits", (16,), "tanh", optimizer="adam", epochs=200))
+    session.watch(("activations", "gradient_norm", "gradients", "weights", "updates"))
+    view = reach(session, lambda v: v.snapshot.layers[0].updates is not None)
+    assert view.state == "ready" and all(0 < layer.ratio < 1 for layer in view.snapshot.layers)
+    session.toggle()
+    reach(session, lambda v: v.state == "finished")
+    steps, norms = session.record.curve("gradient_norm")
+    assert steps.size >= 2 and (norms > 0).all()
+    session.watch(("activations",))
+
+
+def test_a_probe_sees_the_network_and_do_changes_it(session):
+    apply(session, RunConfig("moons", (8,)))
+    session.probe("outputs", lambda run: run.network(run.data.x_test).shape)
+    view = reach(session, lambda v: "outputs" in v.found)
+    assert view.found["outputs"].value == (len(view.run.data.x_test), 2)
+    before = view.snapshot
+
+    def silence(run):
+        run.network.layers[0].weight[:] = 0.0
+
+    session.watch(("activations", "weights"))
+    session.do(silence)
+    view = reach(session, lambda v: v.snapshot is not before and v.snapshot.layers[0].weights is not None)
+    reach(session, lambda v: v.snapshot.layers[0].weights.std == 0 and v.snapshot.layers[0].std == 0)
+    session.probe("outputs", None)
+    session.watch(("activations",))
+
+
 def test_reset_repeats_the_same_run(session):
     losses = []
     for _ in range(2):
@@ -126,6 +156,6 @@ async def test_an_absurd_rate_diverges_and_reset_recovers():
         await until(pilot, lambda: app.session.view.state == "ready")
         await press(pilot, *["right_curly_bracket"] * 8)
         await press_until(pilot, "space", lambda: app.session.view.state == "diverged")
-        await until(pilot, lambda: "DIVERGED" in text_of(app) and "epoch 1, step" in text_of(app))
+        await until(pilot, lambda: "DIVERGED" in text_of(app) and "diverged at step" in text_of(app))
         await press(pilot, "r", "y")
         await until(pilot, lambda: app.session.view.state == "ready" and app.session.view.rate < 1)

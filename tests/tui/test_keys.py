@@ -1,18 +1,22 @@
 """Every key, driven through Textual's Pilot on the fake trainer."""
 
+import csv
 import math
 
+import numpy as np
 import pytest
 from driving import opened, press, press_until, settle, text_of, until
 
 from tui import numbers
 from tui.config import RunConfig
+from tui.screens.commands import SPEEDS
 from tui.screens.dialogs import Confirm, RateInput
 from tui.screens.help import Help
 from tui.theme import THEMES
+from tui.widgets.cells import packed
 from tui.widgets.drawer import Drawer
 from tui.widgets.histogram import LayerRow
-from tui.widgets.loss import LossPlot
+from tui.widgets.trends import MOST_GHOSTS, TRENDS
 
 RATE = RunConfig().learning_rate
 LONG = RunConfig(epochs=100_000)
@@ -110,10 +114,182 @@ async def test_y_switches_the_loss_axis():
     async with opened(hold_at=200, config=LONG) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 200)
         await press(pilot, "y")
-        assert app.base.query_one(LossPlot).log_y
+        assert app.base.display_as.log_y
         await settle_text(pilot, app, "log", "0.5")
         await press(pilot, "y")
-        assert not app.base.query_one(LossPlot).log_y
+        assert not app.base.display_as.log_y
+
+
+async def trained(pilot, app, step=200):
+    """Train to `step` and hold there."""
+    await press_until(pilot, "space", lambda: app.session.view.snapshot.step == step)
+    await settle(pilot)
+
+
+async def test_m_smooths_and_keeps_the_values_faint_behind():
+    async with opened(hold_at=200, config=LONG) as (pilot, app):
+        await trained(pilot, app)
+        main = app.base.main
+
+        def faint():
+            return int((main.draw(76, 9).front == packed(main.color("plot-faint"))).sum())
+
+        assert faint() == 0
+        for word in ("smooth", "smoother"):
+            await press(pilot, "m")
+            await settle_text(pilot, app, f"  {word}")
+            assert faint() > 0
+        await press(pilot, "m")
+        assert app.base.display_as.smooth == 0
+
+
+async def test_w_shows_the_latest_part():
+    async with opened(hold_at=200, config=LONG) as (pilot, app):
+        await trained(pilot, app)
+        await press(pilot, "w")
+        await settle_text(pilot, app, "recent")
+        assert app.base.main.chart.x_axis.low == pytest.approx(180)
+        await press(pilot, "w")
+        assert app.base.main.chart.x_axis.low == 0
+
+
+async def test_a_goes_through_the_trends_and_comes_back():
+    async with opened((160, 45), hold_at=200, config=LONG) as (pilot, app):
+        await trained(pilot, app)
+        assert all(trend.title in text_of(app) for trend in TRENDS.values())
+        for name in [*list(TRENDS)[1:], "loss"]:
+            await press(pilot, "a")
+            await settle(pilot)
+            assert app.base.main.trend is TRENDS[name] and app.base.main.curves[0][0].size > 5
+            assert all(trend.title in text_of(app) for trend in TRENDS.values())
+
+
+async def test_arrows_and_clicks_read_the_curves():
+    async with opened(hold_at=200, config=LONG) as (pilot, app):
+        await press(pilot, "left")
+        assert app.base.display_as.cursor is None, "nothing to read yet"
+        await trained(pilot, app)
+        await press(pilot, "left")
+        assert app.base.display_as.cursor == 200
+        x, y = app.session.record.curve("loss")
+        await settle_text(pilot, app, "step 200", numbers.loss(float(y[-1])).strip())
+        await press(pilot, *["left"] * 20)
+        step = app.base.display_as.cursor
+        assert 130 < step < 170
+        value = float(y[np.searchsorted(x, step, side="right") - 1])
+        await settle_text(pilot, app, f"step {round(step)}", numbers.loss(value).strip())
+        await pilot.click("#main", offset=(44, 5))
+        await until(pilot, lambda: 90 < app.base.display_as.cursor < 110)
+        await press(pilot, "right", "escape")
+        assert app.base.display_as.cursor is None
+
+
+async def test_p_pins_a_run_behind_those_to_come():
+    async with opened((160, 45), hold_at=200, config=LONG) as (pilot, app):
+        await press(pilot, "p")
+        assert app.base.display_as.ghosts == ()
+        await trained(pilot, app)
+        for number in range(1, 6):
+            await press(pilot, "p")
+            ghosts = app.base.display_as.ghosts
+            assert len(ghosts) == min(number, MOST_GHOSTS) and len({g.color for g in ghosts}) == len(ghosts)
+        await settle_text(pilot, app, "64-32 relu sgd 0.001")
+        await press(pilot, "r", "y")
+        await until(pilot, lambda: app.session.view.snapshot.step == 0)
+        await settle(pilot)
+        cells = app.base.main.draw(90, 15)
+        assert (cells.front == packed(app.base.display_as.ghosts[-1].color)).sum() > 20
+        await press(pilot, "P")
+        assert app.base.display_as.ghosts == ()
+
+
+async def test_v_shows_outputs_gradients_weights_and_updates():
+    async with opened(hold_at=200, config=LONG) as (pilot, app):
+        await trained(pilot, app)
+        for kind, caption in (("gradients", "||"), ("weights", "||"), ("updates", "/w"), ("relu 64", "=0")):
+            await press(pilot, "v")
+            await settle_text(pilot, app, f"L1 {kind}", caption)
+            await settle(pilot)
+            assert all((plot.draw(24, 6).chars != " ").sum() > 20 for plot in app.base.query_one(LayerRow).plots)
+
+
+async def test_f_gives_one_pane_the_screen():
+    async with opened((160, 45), hold_at=200, config=LONG) as (pilot, app):
+        await trained(pilot, app)
+        row, more, heights = app.base.query_one(LayerRow), app.base.query_one("#more-trends"), []
+        for _ in range(3):
+            await press(pilot, "f")
+            await settle(pilot)
+            heights.append((app.base.main.size.height, row.size.height, more.size.height))
+        assert heights[0][0] > 35 and heights[0][1:] == (0, 0)
+        assert heights[1][0] == 0 and heights[1][1] > 35
+        assert min(heights[2]) > 0
+
+
+async def test_speed_is_limited_and_set_free_again():
+    async with opened(config=LONG, pace=0.001, chunk=1000, per_epoch=1000) as (pilot, app):
+        await press_until(pilot, "space", lambda: app.session.view.snapshot.step > 3000)
+        await press_until(pilot, "minus", lambda: app.session.view.limit is not None)
+        for _ in SPEEDS:
+            await press(pilot, "minus")
+        await until(pilot, lambda: app.session._run.trainer.most_steps == 1)
+        assert app.session.view.limit == SPEEDS[0]
+        await settle_text(pilot, app, "speed 1/s")
+        await press_until(pilot, "space", lambda: app.session.view.state == "paused")
+        for _ in SPEEDS:
+            await press(pilot, "plus")
+        await settle_text(pilot, app, "speed full")
+        assert app.session.view.limit is None
+
+
+async def test_g_goes_on_after_a_divergence_with_a_tenth_of_the_rate():
+    async with opened(config=LONG, hold_at=50) as (pilot, app):
+        await press(pilot, "g")
+        app.session.set_rate(5e3)
+        await press_until(pilot, "space", lambda: app.session.view.state == "diverged")
+        await settle_text(pilot, app, "diverged at step 11: layer 2 weights NaN or Inf", "g goes on")
+        await press_until(pilot, "g", lambda: app.session.view.state == "running")
+        assert app.session.view.rate == pytest.approx(500) and app.session._run.trainer.learning_rate == 500
+
+
+async def test_k_changes_the_markers():
+    async with opened(hold_at=200, config=LONG) as (pilot, app):
+        await trained(pilot, app)
+        for kind, some in (
+            ("block", "\u2584\u2596\u259e\u259d"),
+            ("ascii", "*"),
+            ("braille", "\u2801\u2802\u2812\u2880"),
+        ):
+            await press(pilot, "k")
+            assert app.marker == kind
+            await until(pilot, lambda some=some: any(c in text_of(app) for c in some))
+
+
+async def test_ctrl_s_writes_picture_and_curves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with opened(hold_at=200, config=LONG) as (pilot, app):
+        await trained(pilot, app)
+        await press(pilot, "ctrl+s")
+        await until(pilot, lambda: "fastnn-digits-step200.svg" in told(app))
+        assert (tmp_path / "fastnn-digits-step200.svg").read_text().startswith("<svg")
+        with (tmp_path / "fastnn-digits-step200.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        x, y = app.session.record.curve("loss")
+        assert [float(row["step"]) for row in rows if row["loss"]] == x.tolist()
+        assert [float(row["loss"]) for row in rows if row["loss"]] == y.tolist()
+        assert sum(bool(row["val_loss"]) for row in rows) == 5
+        monkeypatch.setattr("tui.screens.commands.write_csv", refuse)
+        await press(pilot, "ctrl+s")
+        await until(pilot, lambda: "nothing is written: no room" in told(app))
+
+
+def told(app):
+    """What the app has notified (Pilot shows no toasts)."""
+    return " ".join(notification.message for notification in app._notifications)
+
+
+def refuse(*_):
+    raise OSError("no room")
 
 
 async def test_d_freezes_the_display_while_training_goes_on():

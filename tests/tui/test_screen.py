@@ -1,5 +1,6 @@
 """What the screen shows: states, sizes, compiling, divergence, prints, terminals without color or Unicode."""
 
+import gc
 import random
 import threading
 
@@ -7,10 +8,12 @@ import pytest
 from driving import opened, press, press_until, resize, settle, text_of, until
 from fake_training import FakeBackend
 
+from tui.actions import ACTIONS
 from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.glyphs import wants_ascii
 from tui.options import Options
+from tui.record import CURVES
 from tui.view import View
 from tui.widgets.plot import Plot
 from tui.widgets.status import network
@@ -54,7 +57,7 @@ async def test_divergence_is_shown_and_reset_recovers():
         for _ in range(9):
             await press(pilot, "right_curly_bracket")
         await press_until(pilot, "space", lambda: app.session.view.state == "diverged")
-        await until(pilot, lambda: "DIVERGED" in text_of(app) and "diverged at epoch 1, step" in text_of(app))
+        await until(pilot, lambda: "DIVERGED" in text_of(app) and "diverged at step" in text_of(app))
         await press(pilot, "r", "y")
         await until(pilot, lambda: app.session.view.state == "ready")
 
@@ -89,22 +92,48 @@ async def test_a_storm_of_resizes_while_running():
     chance = random.Random(0)
     async with opened(config=RunConfig(epochs=100_000), pace=0.01) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.state == "running")
-        for _ in range(25):
-            await resize(pilot, chance.randint(1, 170), chance.randint(1, 50))
+        for _ in range(40):
+            await resize(pilot, chance.randint(20, 250), chance.randint(5, 70))
             if chance.random() < 0.3:
-                await press(pilot, chance.choice(["y", "t", "right", "d", "c", "escape"]))
+                await press(pilot, chance.choice(["y", "t", "right", "d", "c", "escape", "f", "m", "k", "a"]))
+        await resize(pilot, 1, 1)
         await resize(pilot, 160, 45)
         await until(pilot, lambda: "RUNNING" in text_of(app))
 
 
-async def test_random_keys_never_break_it():
+@pytest.mark.slow
+async def test_two_thousand_random_keys_never_break_it():
     chance = random.Random(1)
-    keys = ["space", "s", "e", "x", "r", "y", "n", "c", "tab", "enter", "escape", "d", "t", "l", "left", "right", "7"]
-    keys += ["left_square_bracket", "right_square_bracket", "question_mark", "ctrl+p", "down", "backspace"]
-    async with opened(config=RunConfig(epochs=100), pace=0.01) as (pilot, app):
-        for _ in range(120):
-            await press(pilot, chance.choice(keys))
+    left_out = {"quit", "export"}  # one ends it, the other writes files
+    keys = [key for action in ACTIONS if action.name not in left_out for key in action.keys.split(",")]
+    keys += ["n", "tab", "enter", "escape", "7", "down", "up", "backspace"]
+    async with opened((120, 40), config=RunConfig(epochs=100), pace=0.01) as (pilot, app):
+        for number in range(2000):
+            app.simulate_key(chance.choice(keys))
+            if number % 4 == 0:
+                await pilot.pause(0.001)
+        for _ in range(3):
+            await press(pilot, "escape")
         assert app.session._thread.is_alive() and not app._exit
+        number = app.session.reset()
+        await until(pilot, lambda: app.session.view.answered == number)
+        assert sum(thread.name == "fastnn-training" for thread in threading.enumerate()) == 1
+
+
+async def test_a_million_steps_a_second_leave_no_backlog_and_take_no_memory():
+    fast = {"chunk": 10_000, "per_epoch": 1_000_000, "pace": 0.01}
+    async with opened((160, 45), config=RunConfig(epochs=10_000), **fast) as (pilot, app):
+        waiting, sizes = [], []
+        await press(pilot, "space")
+        for million in (1, 3):
+            await until(pilot, lambda million=million: app.session.view.snapshot.step > million * 1_000_000)
+            waiting.append(max(pump._message_queue.qsize() for pump in (app, app.base, *app.base.query("*"))))
+            gc.collect()
+            sizes.append(len(gc.get_objects()))
+        assert max(waiting) < 20, "messages wait"
+        assert sizes[1] - sizes[0] < 2000, "objects pile up"
+        assert all(app.session.record.curve(name)[0].size <= 2049 for name in CURVES)
+        assert app.session.view.state == "running"
 
 
 async def test_no_color_is_readable(monkeypatch):

@@ -173,6 +173,126 @@ def test_close_joins_within_a_chunk_and_twice_is_harmless():
     assert not any(thread is session._thread for thread in threading.enumerate())
 
 
+def test_a_probe_is_answered_while_it_trains_and_at_rest(make):
+    session = make(pace=0.001, config=RunConfig(epochs=1000))
+    session.probe("sizes", lambda run: run.sizes, seconds=0.0)
+    found = reach(session, lambda v: "sizes" in v.found).found["sizes"]
+    assert (found.step, found.value, found.error) == (0, (64, 64, 32, 10), "")
+    session.step()
+    reach(session, lambda v: v.found["sizes"].step == 1)
+    session.toggle()
+    reach(session, lambda v: v.found["sizes"].step > 20)
+    session.probe("sizes", None)
+    reach(session, lambda v: "sizes" not in v.found)
+
+
+def test_a_probe_that_fails_says_so_and_training_goes_on(make):
+    session = make(pace=0.001, config=RunConfig(epochs=1000))
+    session.probe("broken", lambda run: 1 / 0)
+    assert reach(session, lambda v: "broken" in v.found).found["broken"].error == "ZeroDivisionError: division by zero"
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step > 20)
+
+
+def test_probes_take_their_share_of_the_time_at_most(make):
+    calls = []
+
+    def slow(run):
+        calls.append(run.trainer.done)
+        time.sleep(0.02)
+
+    session = make(pace=0.001, config=RunConfig(epochs=1000))
+    session.toggle()
+    began = time.monotonic()
+    session.probe("slow", slow, share=0.1, seconds=0.0)
+    reach(session, lambda v: len(calls) >= 3)
+    assert time.monotonic() - began >= 0.4, "two rests of ten times 20 ms"
+
+
+def test_a_new_run_answers_probes_anew(make):
+    session = make()
+    session.probe("config", lambda run: run.network)
+    reach(session, lambda v: "config" in v.found)
+    number = session.apply(RunConfig(layers=(5,)))
+    reach(session, lambda v: v.answered == number and "config" in v.found and v.found["config"].value.layers == (5,))
+
+
+def test_do_changes_the_network_on_the_training_thread(make):
+    session, names = make(), []
+    before = session.view.snapshot
+
+    def edit(run):
+        names.append(threading.current_thread().name)
+        run.trainer.learning_rate = 0.5
+
+    session.do(edit)
+    view = reach(session, lambda v: v.snapshot is not before)
+    assert names == ["fastnn-training"] and view.snapshot.learning_rate == 0.5 and view.state == "ready"
+
+
+def test_what_is_watched_is_looked_at_at_once_and_after_a_reset(make):
+    session = make()
+    assert session.view.snapshot.layers[0].gradients is None
+    session.watch(("activations", "gradients"))
+    assert reach(session, lambda v: v.snapshot.layers[0].gradients is not None).state == "ready"
+    number = session.reset()
+    assert reach(session, lambda v: v.answered == number).snapshot.layers[0].gradients is not None
+
+
+def test_a_limit_of_steps_a_second_is_kept_and_commands_do_not_wait_for_it(make):
+    session = make(config=RunConfig(epochs=1000), chunk=50)
+    session.set_limit(1.0)
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step == 1)
+    began = time.monotonic()
+    session.toggle()
+    view = reach(session, lambda v: v.state == "paused")
+    assert view.snapshot.step <= 2 and time.monotonic() - began < 0.9
+    session.set_limit(None)
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step > 500)
+
+
+def test_the_record_has_curves_and_marks_where_the_rate_changed(make):
+    session = make(RunConfig(epochs=2), hold_at=40)
+    session.watch(("activations", "gradient_norm"))
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step == 40)
+    session.set_rate(0.01)
+    session._run.trainer.hold_at = None
+    reach(session, at_rest("finished"))
+    record = session.record
+    assert [rate for _, rate in record.marks] == [0.01] and 40 <= record.marks[0][0] <= 60
+    assert set(record.curve("learning_rate")[1]) <= {0.001, 0.01}
+    assert record.curve("accuracy")[0].tolist() == record.curve("loss")[0].tolist()
+    assert np.all(np.diff(record.curve("gradient_norm")[1]) < 0)
+    record.cut(40)
+    assert record.curve("loss")[0].max() == 40 and record.marks == []
+
+
+def test_going_on_gently_after_a_divergence(make):
+    session = make(RunConfig(epochs=2))
+    session.go_on_gently()
+    session.set_rate(5e3)
+    session.toggle()
+    reach(session, at_rest("diverged"))
+    session.go_on_gently()
+    assert reach(session, at_rest("finished")).rate == pytest.approx(500)
+
+
+def test_a_hundred_stops_resets_and_changes_of_data_leave_one_thread(make):
+    session = make(pace=0.0005)
+    before = threading.active_count()
+    for number in range(100):
+        session.toggle()
+        (session.stop, session.reset, lambda: session.apply(RunConfig(data="moons", layers=(4,))))[number % 3]()
+    last = session.apply(RunConfig())
+    view = reach(session, lambda v: v.answered == last)
+    assert view.state == "ready" and view.answer == "" and threading.active_count() == before
+    session.step()
+    assert reach(session, lambda v: v.snapshot.step == 1).state == "paused"
+
+
 def test_the_session_knows_no_widget():
     code = (
         "import sys, tui.session, tui.engine\n"

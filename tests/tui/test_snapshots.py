@@ -98,6 +98,26 @@ def test_running_in_other_looks(snap_compare, size, kind, monkeypatch):
     assert snap_compare(app, terminal_size=size, run_before=drive)
 
 
+def test_all_of_it(snap_compare, size):
+    """Ghost, mark, smoothing, cursor and gradients at once."""
+
+    async def drive(pilot):
+        app = pilot.app
+        await settle(pilot)
+        await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 300)
+        await settle(pilot)
+        await pilot.press("p", "m", "v")
+        app.session.set_rate(0.01)
+        app.session._run.trainer.hold_at = 420
+        await until(pilot, lambda: app.session.view.snapshot.step == 420)
+        await settle(pilot)
+        await pilot.press("left", *["left"] * 30)
+        await settle(pilot)
+
+    app = FastnnApp(FakeBackend(hold_at=300), RUN)
+    assert snap_compare(app, terminal_size=size, run_before=drive)
+
+
 def test_too_small(snap_compare):
     async def drive(pilot):
         await until(pilot, lambda: pilot.app.session.view.state == "ready")

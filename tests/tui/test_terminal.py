@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 
@@ -120,6 +121,63 @@ def test_quitting_while_it_runs_asks_and_restores_the_terminal(open_terminal):
         set(re.findall(rb"-?\w+", part)) & {b"echo", b"-echo", b"icanon", b"-icanon"} for part in (modes.group(), after)
     )
     assert first == second == {b"echo", b"icanon"}
+
+
+@pytest.mark.parametrize("state", ["ready", "running"])
+def test_sigterm_restores_the_terminal(open_terminal, state):
+    terminal = open_terminal()
+    terminal.until(rb"READY", COMPILING)
+    if state == "running":
+        terminal.child.send(" ")
+        terminal.until(rb"RUNNING|FINISHED")
+    terminal.child.kill(signal.SIGTERM)
+    assert terminal.close() == 128 + signal.SIGTERM
+    assert terminal.output.rfind(LEAVE) > terminal.output.rfind(ENTER)
+    assert b"\x1b[?25h" in terminal.output[terminal.output.rfind(ENTER) :]
+
+
+def test_ctrl_c_asks_while_it_runs_and_a_second_one_leaves(open_terminal):
+    terminal = open_terminal()
+    terminal.until(rb"READY", COMPILING)
+    terminal.child.send(" ")
+    terminal.until(rb"RUNNING|FINISHED")
+    terminal.child.send("\x03")
+    terminal.until(rb"Quit\?|\x1b\[\?1049l")
+    terminal.child.send("q")
+    assert terminal.close() == 0
+    assert terminal.output.rfind(LEAVE) > terminal.output.rfind(ENTER)
+
+
+def test_a_closed_terminal_ends_the_process(open_terminal):
+    terminal = open_terminal()
+    terminal.until(rb"READY", COMPILING)
+    terminal.child.send(" ")
+    terminal.until(rb"RUNNING|FINISHED")
+    pid = terminal.child.pid
+    os.close(terminal.child.child_fd)
+    end = time.monotonic() + SOON
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        assert time.monotonic() < end, "lives on without a terminal"
+        time.sleep(0.05)
+    terminal.child.closed = True
+
+
+def test_an_exception_in_a_widget_restores_the_terminal_and_is_told(open_terminal):
+    program = (
+        "import sys\n"
+        "from tui.app import FastnnApp\n"
+        "from tui.widgets.trends import TrendPlot\n"
+        "def broken(self, width, height):\n"
+        "    raise RuntimeError('a fault of ours')\n"
+        "TrendPlot.draw = broken\n"
+        "app = FastnnApp()\n"
+        "app.run()\n"
+        "sys.exit(app.return_code)\n"
+    )
+    terminal = open_terminal([sys.executable, "-c", program])
+    assert terminal.close() == 1
+    after = terminal.output[terminal.output.rfind(LEAVE) :]
+    assert b"a fault of ours" in after and b"\x1b[?25h" in terminal.output[terminal.output.rfind(ENTER) :]
 
 
 def test_a_stray_print_does_not_reach_the_terminal(open_terminal):

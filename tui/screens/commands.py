@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from textual.screen import Screen
 
 from tui import numbers
+from tui.export import stem, write_csv
 from tui.screens.dialogs import Confirm, RateInput
 from tui.screens.help import Help
 from tui.session import Session
@@ -136,6 +138,17 @@ class Commands(Base):
         self.ui.next_marker()
         for plot in self.query(Plot):
             plot.redraw()
+
+    def action_export(self) -> None:
+        """A picture of the screen and the curves, into the working folder."""
+        folder, name = Path.cwd(), stem(self.session.view)
+        try:
+            (folder / f"{name}.svg").write_text(self.app.export_screenshot(), "utf-8")
+            rows = write_csv(folder / f"{name}.csv", self.session.record)
+        except OSError as reason:
+            self.notify(f"nothing is written: {reason}", severity="error", markup=False)
+        else:
+            self.notify(f"{name}.svg and {name}.csv ({rows} rows) are in {folder}", markup=False)
 
     def action_mode(self, name: str) -> None:
         """Go to another mode."""

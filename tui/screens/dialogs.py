@@ -1,12 +1,14 @@
-"""Small dialogs over the Train screen: a question, and a learning rate to type."""
+"""Small dialogs over a mode: a question, and a learning rate to type."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
+from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
@@ -14,8 +16,31 @@ from textual.widgets import Button, Input, Label, Static
 from tui import numbers
 from tui.config import FieldError, read_rate
 
+if TYPE_CHECKING:
+    Base = ModalScreen[Any]
+else:
+    Base = object  # a Textual class here would hide the style of the one after it
 
-class Confirm(ModalScreen[bool]):
+
+class Once(Base):
+    """A dialog that closes once: two keys in one breath would close what lies under it, too."""
+
+    _answered = False
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Close with this result, the first time."""
+        if self._answered:
+            nothing: AwaitComplete = AwaitComplete.nothing()  # type: ignore[no-untyped-call]
+            return nothing
+        self._answered = True
+        return super().dismiss(result)
+
+
+class Palette(Once, CommandPalette):
+    """The command palette."""
+
+
+class Confirm(Once, ModalScreen[bool]):
     """Asks a question; `again` is the key that asked, and pressing it twice means yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "answer(True)", "Yes"), ("n,escape", "answer(False)", "No")]
@@ -42,7 +67,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(event.button.id == "yes")
 
 
-class RateInput(ModalScreen["float | None"]):
+class RateInput(Once, ModalScreen["float | None"]):
     """Asks for a learning rate; closes with it, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.actions import Action, written
+from tui.screens.dialogs import Once
 
 READING = (
     "A network learns by small steps against the gradient of its loss. The plot shows the loss on the samples it "
@@ -23,7 +24,7 @@ READING = (
 )
 
 
-class Help(ModalScreen[None]):
+class Help(Once, ModalScreen[None]):
     """All keys by group; those of one mode alone say which."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark,enter,space", "dismiss(None)", "Close")]

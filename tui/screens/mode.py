@@ -68,6 +68,11 @@ class ModeScreen(Commands, Screen[None]):
     async def refresh_panes(self, view: View) -> None:
         """Write what is not a plot; called when the view has changed, some times a second while training runs."""
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What snapshots are to show of the layers, asked for whenever the mode is opened."""
+        return self.WATCH
+
     def plots(self) -> list[Plot]:
         """The plots that take turns: those that can be seen."""
         return [plot for plot in self.query(Plot) if plot.region.overlaps(self.region)]
@@ -109,7 +114,7 @@ class ModeScreen(Commands, Screen[None]):
     def on_screen_resume(self) -> None:
         """Ask for what this mode shows, and show it at once."""
         if self.is_current:
-            self.session.watch(self.WATCH)
+            self.session.watch(self.watched)
         self._seen = -1
 
     def on_resize(self) -> None:
@@ -156,7 +161,7 @@ class ModeScreen(Commands, Screen[None]):
         if view.busy and view.snapshot is not None:
             return f"{view.busy}…"
         if view.state == "diverged":
-            return f"{diverged(view)} · g goes on with lr ÷ 10, r resets"
+            return f"{diverged(view)} · g goes on, lr ÷ 10"
         if view.state == "finished":
             held = view.snapshot.val_accuracy
             reached = "" if held is None else f": accuracy {numbers.percent(held).strip()} on data it never saw"
@@ -198,11 +203,6 @@ class ModeScreen(Commands, Screen[None]):
 
 def diverged(view: View) -> str:
     """What a divergence was, with the layer's name."""
-    what = view.message.partition(";")[0].removeprefix("training ") or "diverged"
-    culprit = getattr(view.snapshot, "culprit", None)
-    if culprit is None:
-        return what
-    layer, kind = culprit
-    how = {"outputs": "puts out NaN or Inf", "weights": "would get weights that are NaN or Inf", "loss": "has no loss"}
-    place = what.rpartition(" at ")[2]
-    return f"diverged at {place}: layer {layer + 1} {how[kind]}"
+    culprit = view.snapshot.culprit
+    where = "" if culprit is None else f": layer {culprit[0] + 1} {culprit[1]} NaN or Inf"
+    return f"diverged at step {numbers.count(view.snapshot.step + 1)}{where}"

@@ -90,7 +90,7 @@ def line_chart(
         return Chart(cells)
     rows = height - 2 if height > 4 else height - 1
     wanted = max(2, rows // 2 if rows < 12 else rows // 3)
-    x_axis = _x_axis(clean, window, max(1, width // 18))
+    x_axis = _x_axis(clean, window, max(2, width // 18))
     for label_width in (6, 8):  # labels have six characters, seldom more
         raster = Raster(width - label_width - 1, rows, MARKERS[look.marker])
         drawn = [(*_columns(x_axis.place(x), y, raster.across), line) for x, y, line in clean]
@@ -105,7 +105,7 @@ def line_chart(
         _vertical(cells, x_axis, x, left, rows, look.mark_color, "┊" if look.unicode else ":")
     for _, lowest, highest, line in drawn:
         if line.faint is not None and line.smooth > 0:
-            raster.band(y_axis.place(lowest), y_axis.place(highest), line.faint, ".")
+            raster.band(y_axis.place(_joined(lowest)), y_axis.place(_joined(highest)), line.faint, ".")
     for mean, _, _, line in drawn:
         curve = smoothed(mean, line.smooth) if line.smooth > 0 else mean
         raster.curve(y_axis.place(_joined(curve)), line.color, dashed=line.dashed, letter="o" if line.dashed else "*")

@@ -1,12 +1,14 @@
-"""Activation histograms, one for each layer, in a row that scrolls when not all fit."""
+"""Histograms of outputs, gradients, weights or updates, one for each layer, in a row that scrolls."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from textual.containers import HorizontalScroll
 from textual.content import Content
+from textual.reactive import reactive
 
 from tui.numbers import short
 from tui.view import View
@@ -18,7 +20,17 @@ from tui.widgets.plot import Plot
 # start, whatever its size, and stays useful far beyond; a saturated sigmoid or tanh passes no gradient.
 ZEROS = (0.8, 0.95)
 SATURATED = (0.3, 0.6)
+DEAD = (0.1, 0.4)
 FLAT = 1e-3
+RATIO = (1e-4, 1e-2)  # an update is usually a thousandth of the weights
+
+# What a histogram may show: its word in the title, and where it is in a layer's snapshot.
+VIEWS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "activations": ("", lambda layer: layer.activations),
+    "gradients": ("gradients", lambda layer: layer.gradients),
+    "weights": ("weights", lambda layer: layer.weights),
+    "updates": ("updates", lambda layer: layer.updates),
+}
 
 
 def health(share: float, limits: tuple[float, float]) -> str:
@@ -26,25 +38,48 @@ def health(share: float, limits: tuple[float, float]) -> str:
     return "$health-poor" if share >= limits[1] else "$health-fair" if share >= limits[0] else "$health-good"
 
 
-def caption(layer: Any, width: int) -> Content:
-    """Mean, standard deviation and the saturated or zero share of a layer, colored by health."""
-    roomy = width >= 32
-    spread = "$health-poor" if not layer.std > FLAT else "$health-good"
-    share, words, color = 0.0, ("", ""), ""
-    if layer.saturated > 0:
-        share, words, color = layer.saturated, ("sat", "saturated"), health(layer.saturated, SATURATED)
-    elif layer.zeros > 0:
-        share, words, color = layer.zeros, ("=0", "zeros"), health(layer.zeros, ZEROS)
-    gap = "   " if roomy else " "
-    parts: list[str | tuple[str, str]] = [
-        ("\u03bc ", "$text-muted"),
-        _figure(layer.mean, roomy),
-        (gap + "\u03c3 ", "$text-muted"),
-        (_figure(layer.std, roomy), spread),
-    ]
-    if share > 0:
-        parts += [(f"{gap}{words[roomy]} ", "$text-muted"), (f"{share * 100:.0f}%", color)]
+def caption(layer: Any, kind: str, width: int) -> Content:
+    """Mean, standard deviation and what else tells how a layer does, colored by health."""
+    seen, roomy = VIEWS[kind][1](layer), width >= 32
+    if seen is None:
+        return Content("")
+    outputs = kind == "activations"
+    mean, std = (layer.mean, layer.std) if outputs else (seen.mean, seen.std)
+    flat = outputs and not std > FLAT
+    parts: list[str | tuple[str, str]] = []
+    if outputs or roomy:  # the mean of gradients or weights is near 0 and says little
+        parts += [("\u03bc ", "$text-muted"), _figure(mean, roomy), "  " if roomy else " "]
+    parts += [("\u03c3 ", "$text-muted"), (_figure(std, roomy), "$health-poor" if flat else "$health-good")]
+    for words, text, color in _shares(layer) if outputs else _sizes(layer, kind):
+        parts += [(f"{'  ' if roomy else ' '}{words[roomy]} ", "$text-muted"), (text, color)]
+        if not roomy:
+            break
     return Content.assemble(*parts)
+
+
+def _shares(layer: Any) -> list[tuple[tuple[str, str], str, str]]:
+    """Short and long word, text and color of what a layer's outputs have in common, the worst first."""
+    found = []
+    for words, share, limits in (
+        (("dead", "dead units"), layer.dead, DEAD),
+        (("sat", "saturated"), layer.saturated, SATURATED),
+        (("=0", "zeros"), layer.zeros, ZEROS),
+    ):
+        if share >= 0.005:
+            found.append((words, f"{share * 100:.0f}%", health(share, limits)))
+    return found
+
+
+def _sizes(layer: Any, kind: str) -> list[tuple[tuple[str, str], str, str]]:
+    """The norm of gradients, weights or updates; of updates how they compare with the weights."""
+    if kind == "updates" and layer.ratio is not None:
+        low, high = RATIO
+        good = low <= layer.ratio <= high
+        far = layer.ratio < low / 10 or layer.ratio > high * 10
+        color = "$health-good" if good else "$health-poor" if far else "$health-fair"
+        return [(("/w", "update / weight"), _figure(layer.ratio, roomy=True), color)]
+    seen = VIEWS[kind][1](layer)
+    return [(("||", "norm"), _figure(seen.norm, roomy=True), "$health-good")]
 
 
 def _figure(value: float, roomy: bool) -> str:
@@ -54,9 +89,10 @@ def _figure(value: float, roomy: bool) -> str:
 
 
 class HistogramPlot(Plot):
-    """The distribution of one layer's outputs on the last batch; layers are counted from 0."""
+    """The distribution of one layer's outputs on the last batch, or of its weights; layers are counted from 0."""
 
     snapshot: Any = None
+    kind = "activations"
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -65,7 +101,7 @@ class HistogramPlot(Plot):
     def key(self, view: View) -> tuple[Any, ...]:
         """Drawn again when the layers were looked at again."""
         layers = view.snapshot.layers if view.snapshot is not None else None
-        return (layers or None, view.run)
+        return (layers or None, view.run, self.kind)
 
     def take(self, view: View) -> None:
         """The layer's snapshot; only its name before the first."""
@@ -75,7 +111,8 @@ class HistogramPlot(Plot):
         last = number == len(view.sizes) - 2
         name = f"L{number + 1} {'identity' if last else view.config.activation} {view.sizes[number + 1]}"
         first, _, rest = (self.snapshot.name if self.snapshot else name).partition(" ")
-        self.border_title = Content.assemble((first, "bold"), " ", (rest, "$text-muted"))
+        what = VIEWS[self.kind][0]
+        self.border_title = Content.assemble((first, "bold"), " ", (what or rest, "$brand" if what else "$text-muted"))
         self._recaption()
 
     def on_resize(self) -> None:
@@ -83,13 +120,14 @@ class HistogramPlot(Plot):
         self._recaption()
 
     def _recaption(self) -> None:
-        self.border_subtitle = caption(self.snapshot, self.size.width) if self.snapshot is not None else ""
+        shown = self.snapshot is not None
+        self.border_subtitle = caption(self.snapshot, self.kind, self.size.width) if shown else ""
 
     def draw(self, width: int, height: int) -> Cells | None:
         """Bars over three ticks."""
-        if self.snapshot is None:
+        values = None if self.snapshot is None else VIEWS[self.kind][1](self.snapshot)
+        if values is None:
             return None
-        values = self.snapshot.activations
         return histogram_chart(
             width,
             height,
@@ -105,13 +143,23 @@ class HistogramPlot(Plot):
 class LayerRow(HorizontalScroll, can_focus=False):
     """One histogram for each layer, side by side."""
 
+    kind = reactive("activations", layout=False)
+
+    def watch_kind(self, kind: str) -> None:
+        """All show the same kind of numbers."""
+        for plot in self.plots:
+            plot.kind = kind
+
     async def set_count(self, count: int) -> None:
         """Have exactly `count` histograms."""
         plots = list(self.query(HistogramPlot))
         for plot in plots[count:]:
             await plot.remove()
         if len(plots) < count:
-            await self.mount_all(HistogramPlot(number) for number in range(len(plots), count))
+            new = [HistogramPlot(number) for number in range(len(plots), count)]
+            for plot in new:
+                plot.kind = self.kind
+            await self.mount_all(new)
 
     @property
     def plots(self) -> list[HistogramPlot]:

@@ -1,0 +1,221 @@
+"""The terminal UI beside training: `python -m benchmarks.ui` opens it in a pseudo-terminal and measures.
+
+What it prints, each as a line of JSON:
+  rate     steps a second with the Train screen open at 160x45, against the same trainer without a screen, for one
+           training thread and for two (runs alternate; the medians are compared)
+  lag      how late the event loop's own timer is while training runs: p50, p95, p99, in milliseconds
+  key      from a key to the end of the frame that shows its effect: p50, p95, in milliseconds
+  start    from starting the process to the first frame, with a warm cache, in seconds
+  memory   growth of the process over `--seconds` of training on screen, in megabytes
+A part of them: `python -m benchmarks.ui rate --threads 1`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pty
+import resource
+import select
+import statistics
+import struct
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+SIZE = (160, 45)
+CONFIG: dict[str, Any] = {"data": "digits", "layers": (128, 64), "learning_rate": 0.001, "epochs": 1_000_000}
+
+
+# ---- inside the pseudo-terminal --------------------------------------------------------------------------------------
+
+
+def app_with(threads: int) -> Any:
+    """The app on the real engine."""
+    from tui.app import FastnnApp
+    from tui.config import RunConfig
+    from tui.engine import Engine
+
+    return FastnnApp(Engine(threads), RunConfig(**CONFIG))
+
+
+def child(part: str, threads: int, seconds: float) -> dict[str, Any]:
+    """One measurement with the screen open; the result goes to a file whose name is in the environment."""
+    app = app_with(threads)
+    result: dict[str, Any] = {}
+
+    async def drive() -> None:
+        import asyncio
+
+        session = app.session
+        while session.view.state != "ready":
+            await asyncio.sleep(0.02)
+        app.simulate_key("space")
+        await asyncio.sleep(1.0)
+        if part == "key":
+            result.update(await keys(app, seconds))
+        else:
+            first, began = session.view.snapshot, time.perf_counter()
+            memory, lags = resident(), []
+            while time.perf_counter() - began < seconds:
+                before = time.perf_counter()
+                await asyncio.sleep(0.005)
+                lags.append(time.perf_counter() - before - 0.005)
+            last, took = session.view.snapshot, time.perf_counter() - began
+            result.update(rate=(last.step - first.step) / took, lags=lags, grown=resident() - memory)
+        app.exit()
+
+    app.call_after_refresh(lambda: app.run_worker(drive()))
+    app.run()
+    return result
+
+
+async def keys(app: Any, seconds: float) -> dict[str, Any]:
+    """How long `y` takes to reach the screen: it switches the axis of the loss, which is drawn at once."""
+    import asyncio
+
+    took, began = [], time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        drawn, pressed, look = asyncio.Event(), time.perf_counter(), app.base.display_as.log_y
+        app.simulate_key("y")
+        while app.base.display_as.log_y == look:
+            await asyncio.sleep(0.001)
+        app.call_after_refresh(drawn.set)
+        await drawn.wait()
+        took.append(time.perf_counter() - pressed)
+        await asyncio.sleep(0.15)
+    return {"keys": took}
+
+
+def resident() -> float:
+    """Memory of this process now, in megabytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+
+
+# ---- outside ---------------------------------------------------------------------------------------------------------
+
+
+def in_terminal(arguments: list[str], *, until: bytes | None = None) -> tuple[bytes, float]:
+    """Run this module in a pseudo-terminal of SIZE; its output, and the seconds to `until` (or to its end)."""
+    parent, child_end = pty.openpty()
+    import fcntl
+    import termios
+
+    fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+    for name in ("NO_COLOR", "LC_ALL", "COLUMNS", "LINES"):
+        environment.pop(name, None)
+    began = time.perf_counter()
+    process = subprocess.Popen(arguments, stdin=child_end, stdout=child_end, stderr=child_end, env=environment)
+    os.close(child_end)
+    output, seen = b"", 0.0
+    while True:
+        ready, _, _ = select.select([parent], [], [], 0.2)
+        try:
+            new = os.read(parent, 1 << 16) if ready else b""
+        except OSError:
+            break
+        output += new
+        if until is not None and not seen and until in output:
+            seen = time.perf_counter() - began
+            os.write(parent, b"q")
+        if process.poll() is not None and not new:
+            break
+    os.close(parent)
+    return output, seen or time.perf_counter() - began
+
+
+def screen(part: str, threads: int, seconds: float) -> dict[str, Any]:
+    """A child's result."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "result.json")
+        os.environ["FASTNN_UI_RESULT"] = path
+        command = [sys.executable, "-m", "benchmarks.ui", part, "--child"]
+        output, _ = in_terminal([*command, "--threads", str(threads), "--seconds", str(seconds)])
+        if not os.path.exists(path):
+            raise SystemExit(f"the UI ended without a result: {output[-2000:].decode(errors='replace')}")
+        with open(path) as file:
+            result: dict[str, Any] = json.load(file)
+        return result
+
+
+def headless(threads: int, seconds: float) -> float:
+    """Steps a second of the same trainer, run by a thread that does nothing else, as the session's does."""
+    from tui.config import RunConfig
+    from tui.engine import Engine
+
+    engine, found = Engine(threads), []
+    engine.load(lambda _message: None)
+    trainer = engine.build(RunConfig(**CONFIG)).trainer
+    trainer.watch("activations", seconds=1000.0)
+
+    def train() -> None:
+        going = trainer.run(CONFIG["epochs"])
+        end, first, began = time.perf_counter() + 1.0 + seconds, None, 0.0
+        for snapshot in going:
+            now = time.perf_counter()
+            if first is None and now > end - seconds:
+                first, began = snapshot, now
+            if now > end and first is not None:
+                found.append((snapshot.step - first.step) / (now - began))
+                break
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    return float(found[0])
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """p50, p95, p99 and the number of values, in milliseconds."""
+    cuts = statistics.quantiles(values, n=100)
+    return {"p50": cuts[49] * 1e3, "p95": cuts[94] * 1e3, "p99": cuts[98] * 1e3, "n": len(values)}
+
+
+def measure(part: str, threads: list[int], seconds: float, rounds: int) -> None:
+    """Measure and print one part."""
+    if part == "start":
+        command = [sys.executable, "-m", "tui"]
+        took = [in_terminal(command, until=b"Train")[1] for _ in range(rounds)]
+        print(json.dumps({"part": part, "seconds": sorted(took)}))
+        return
+    for count in threads:
+        if part == "rate":
+            pairs = [(headless(count, seconds), screen(part, count, seconds)["rate"]) for _ in range(rounds)]
+            alone, shown = (statistics.median(column) for column in zip(*pairs, strict=True))
+            told = {"headless": alone, "on_screen": shown, "share": shown / alone, "pairs": pairs}
+        elif part == "key":
+            told = quantiles(screen(part, count, seconds)["keys"])
+        elif part == "lag":
+            told = quantiles(screen(part, count, seconds)["lags"])
+        else:
+            told = {"grown_mb": screen(part, count, seconds)["grown"], "seconds": seconds}
+        print(json.dumps({"part": part, "threads": count, **told}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="?", choices=("rate", "lag", "key", "start", "memory"))
+    parser.add_argument("--threads", type=int, action="append")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    threads = options.threads or [1, 2]
+    if options.child:
+        result = child(options.part, threads[0], options.seconds)
+        with open(os.environ["FASTNN_UI_RESULT"], "w") as file:
+            json.dump(result, file)
+        return
+    for part in [options.part] if options.part else ["rate", "lag", "key", "start", "memory"]:
+        measure(part, threads, options.seconds, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
