@@ -16,6 +16,7 @@ from typing import Any
 
 from tui.config import RATE_HIGH, RATE_LOW, RunConfig
 from tui.record import Record
+from tui.timeline import Timeline
 from tui.view import Backend, Found, Run, View, explain
 
 WATCH_SECONDS = 0.2  # between two looks at the layers while training runs
@@ -59,6 +60,7 @@ class Session:
         self._edits = 0
         self._watched: tuple[str, ...] = ("activations",)
         self._probes: dict[str, _Probe] = {}
+        self._timeline = Timeline()
 
     # What the screen calls
 
@@ -110,6 +112,14 @@ class Session:
         if self._view.state == "diverged":
             self.set_rate(self._view.rate * GENTLER)
             self.toggle()
+
+    def undo(self) -> None:
+        """Go back to the moment kept before this one (a single step is undone exactly), and pause."""
+        self._commands.put(("back", None))
+
+    def rewind(self, step: float) -> None:
+        """Go back to the latest moment kept at `step` or before, and pause; training goes on from there."""
+        self._commands.put(("back", step))
 
     def apply(self, config: RunConfig) -> int:
         """Try a new configuration; the running network stays as it is unless it works.
@@ -205,6 +215,8 @@ class Session:
             value(self._run)
             self._edits += 1
             self._look_again(again=True)
+        elif name == "back":
+            self._go_back(value)
         elif name == "stop":
             if self._snapshots is not None and self._view.state != "ready":
                 trainer.stop()
@@ -214,6 +226,7 @@ class Session:
             self._due = 0.0
         elif name in ("toggle", "epoch", "step"):
             self._open()
+            self._timeline.add(trainer.keep())
             {"toggle": trainer.resume, "epoch": trainer.finish_epoch, "step": trainer.step}[name]()
             self._move()
             # Commands wait until a step is done: three quick presses are three steps.
@@ -257,6 +270,8 @@ class Session:
         else:
             self._moving = snapshot.state != "paused"
             self._publish(snapshot)
+            if self._timeline.due() and snapshot.state == "running" and self._run is not None:
+                self._timeline.add(self._run.trainer.keep())
             if self._view.limit and self._moving:
                 self._due = began + (snapshot.step - before) / self._view.limit
 
@@ -282,6 +297,7 @@ class Session:
         self._run, self._snapshots, self._fastest = run, snapshots, fastest
         self._set_limit(self._view.limit)
         self.record.clear()
+        self._timeline.clear()
         for probe in self._probes.values():
             probe.next = 0.0
         self.record.add(first)
@@ -299,6 +315,28 @@ class Session:
             if close is not None:
                 close()
         self._snapshots, self._moving = None, False
+
+    def _go_back(self, step: float | None) -> None:
+        """Pause, and restore the state before this one, or the one at a step."""
+        assert self._run is not None
+        trainer = self._run.trainer
+        if self._moving:
+            trainer.pause()
+            while self._moving:
+                self._advance()
+        now = self._view.snapshot.step
+        state = self._timeline.before(now) if step is None else self._timeline.at(min(step, now))
+        if state is None or state.step > now:
+            return
+        trainer.restore(state)
+        self._timeline.cut(state.step)
+        self.record.cut(state.step)
+        if self._snapshots is None:  # the run had ended: take up what is left of it
+            self._snapshots = trainer.run(max(1, self._view.snapshot.epochs - trainer.epoch), paused=True)
+            next(self._snapshots)
+        self._edits += 1
+        snapshot = replace(trainer.look(), state="paused")
+        self._change(snapshot=snapshot, state=state_of(snapshot), rate=snapshot.learning_rate, message="")
 
     # Looking
 

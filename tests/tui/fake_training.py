@@ -25,6 +25,13 @@ CHOICES = Choices(
 FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3)}
 
 
+@dataclasses.dataclass(frozen=True)
+class FakeState:
+    step: int
+    rate: float
+    nbytes: int = 1000
+
+
 class FakeTrainer:
     """`chunk` updates a snapshot, `per_epoch` updates an epoch; stays at `hold_at` updates while running."""
 
@@ -82,11 +89,11 @@ class FakeTrainer:
             self.looked = None
         return self.snapshot(self.target)
 
-    def keep(self) -> int:
-        return self.done
+    def keep(self) -> FakeState:
+        return FakeState(self.done, self.learning_rate)
 
-    def restore(self, state: int) -> Snapshot:
-        self.done = state
+    def restore(self, state: FakeState) -> Snapshot:
+        self.done, self.learning_rate = state.step, state.rate
         return self.snapshot(self.target)
 
     def run(self, epochs: int, *, paused: bool = False):

@@ -118,6 +118,27 @@ def test_a_probe_sees_the_network_and_do_changes_it(session):
     session.watch(("activations",))
 
 
+def test_going_back_and_on_again_ends_with_the_same_bits(session):
+    ends = []
+    for detour in (False, True):
+        apply(session, RunConfig("spirals", (16,), "tanh", optimizer="adam", learning_rate=0.01, epochs=30))
+        if detour:
+            session.finish_epoch()
+            reach(session, lambda v: v.state == "paused")
+            for _ in range(3):
+                session.step()
+            step = reach(session, lambda v: v.state == "paused" and v.snapshot.step % 3 >= 0).snapshot.step
+            session.set_rate(0.5)
+            session.step()
+            reach(session, lambda v, step=step: v.snapshot.step > step)
+            session.rewind(2.0)
+            reach(session, lambda v: v.state in ("ready", "paused") and v.snapshot.step <= 2 and v.rate == 0.01)
+        session.toggle()
+        view = reach(session, lambda v: v.state == "finished")
+        ends.append((view.snapshot.step, view.snapshot.val_loss, view.run.network.parameters.tobytes()))
+    assert ends[0] == ends[1]
+
+
 def test_reset_repeats_the_same_run(session):
     losses = []
     for _ in range(2):

@@ -17,8 +17,8 @@ def write(tmp_path, text):
 
 
 def test_a_file_gives_other_keys(tmp_path):
-    path = write(tmp_path, '[keys]\ntoggle_run = "p, f5"\nmode_train = "f1"\n')
-    assert load_keys(path) == {"toggle_run": "p,f5", "mode_train": "f1"}
+    path = write(tmp_path, '[keys]\ntoggle_run = "z, f5"\nmode_train = "f1"\n')
+    assert load_keys(path) == {"toggle_run": "z,f5", "mode_train": "f1"}
     assert load_keys(write(tmp_path, "")) == {}
 
 

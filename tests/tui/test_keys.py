@@ -226,6 +226,18 @@ async def test_f_gives_one_pane_the_screen():
         assert min(heights[2]) > 0
 
 
+async def test_u_undoes_a_step_and_b_rewinds_to_the_cursor():
+    async with opened(hold_at=200, config=LONG) as (pilot, app):
+        for key, step in (("s", 1), ("s", 2), ("u", 1), ("u", 0)):
+            await press_until(pilot, key, lambda step=step: app.session.view.snapshot.step == step)
+        await press(pilot, "b")
+        await until(pilot, lambda: "cursor" in told(app))
+        await trained(pilot, app)
+        await press(pilot, "left", *["left"] * 40, "b")
+        await until(pilot, lambda: app.session.view.state in ("paused", "ready"))
+        assert app.session.view.snapshot.step < 200 and app.base.display_as.cursor is None
+
+
 async def test_speed_is_limited_and_set_free_again():
     async with opened(config=LONG, pace=0.001, chunk=1000, per_epoch=1000) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.snapshot.step > 3000)

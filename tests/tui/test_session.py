@@ -280,6 +280,46 @@ def test_going_on_gently_after_a_divergence(make):
     assert reach(session, at_rest("finished")).rate == pytest.approx(500)
 
 
+def test_undo_takes_steps_back_one_by_one(make):
+    session = make()
+    for _ in range(3):
+        session.step()
+    reach(session, lambda v: v.snapshot.step == 3)
+    for step in (2, 1, 0):
+        session.undo()
+        view = reach(session, lambda v, step=step: v.snapshot.step == step)
+        assert view.state == ("paused" if step else "ready")
+    session.undo()
+    session.step()
+    assert reach(session, lambda v: v.snapshot.step == 1).state == "paused"
+    assert session.record.curve("loss")[0].tolist() == [1]
+
+
+def test_rewind_goes_to_a_kept_moment_and_training_goes_on_from_there(make):
+    session = make(RunConfig(epochs=20), pace=0.01)
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step > 400)
+    session.set_rate(0.5)
+    reach(session, at_rest("finished"))
+    session.rewind(300.0)
+    view = reach(session, at_rest("paused"))
+    assert 0 <= view.snapshot.step <= 300 and view.rate == 0.001
+    assert session.record.curve("loss")[0].max() <= view.snapshot.step and session.record.marks == []
+    session.toggle()
+    assert reach(session, at_rest("finished")).snapshot.step == 800
+
+
+def test_undo_while_it_runs_pauses(make):
+    session = make(RunConfig(epochs=1000), pace=0.001)
+    session._timeline.due = lambda: False
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step > 100)
+    session.undo()
+    reach(session, lambda v: v.state == "ready" and v.snapshot.step == 0)
+    time.sleep(0.02)
+    assert session.view.snapshot.step == 0
+
+
 def test_a_hundred_stops_resets_and_changes_of_data_leave_one_thread(make):
     session = make(pace=0.0005)
     before = threading.active_count()

@@ -153,13 +153,13 @@ def test_a_closed_terminal_ends_the_process(open_terminal):
     terminal.until(rb"READY", COMPILING)
     terminal.child.send(" ")
     terminal.until(rb"RUNNING|FINISHED")
-    pid = terminal.child.pid
-    os.close(terminal.child.child_fd)
+    pid, process = terminal.child.pid, terminal.child.ptyproc
+    process.fileobj.close()
+    process.closed = process.terminated = True
     end = time.monotonic() + SOON
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < end, "lives on without a terminal"
         time.sleep(0.05)
-    terminal.child.closed = True
 
 
 def test_an_exception_in_a_widget_restores_the_terminal_and_is_told(open_terminal):

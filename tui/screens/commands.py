@@ -58,6 +58,10 @@ class Commands(Base):
         """End the run."""
         self.session.stop()
 
+    def action_undo(self) -> None:
+        """Back to the moment kept before."""
+        self.session.undo()
+
     def action_gently(self) -> None:
         """After a divergence: on from the last good state, more gently."""
         self.session.go_on_gently()

@@ -55,7 +55,8 @@ class Help(Once, ModalScreen[None]):
                 group = action.group
                 lines.append(Content.styled(group, "bold $brand"))
             keys = " ".join(written(key) for key in action.keys.split(","))
-            where = f"  ({', '.join(action.modes)})" if action.modes else ""
+            named = action.group.lower() in action.modes
+            where = f"  ({', '.join(action.modes)})" if action.modes and not named else ""
             parts = ((f"{keys:>9}", "bold $key"), "  ", action.help, (where, "$text-muted"))
             lines.append(Content.assemble(*parts))
         return Content("\n").join(lines)

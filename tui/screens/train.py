@@ -122,6 +122,14 @@ class TrainScreen(ModeScreen):
         """Take the cursor away."""
         self._read_at(None)
 
+    def action_rewind(self) -> None:
+        """Back to the step at the cursor, or the latest kept before it."""
+        if self.display_as.cursor is None:
+            self.notify("put the cursor on a step first: ← → or a click")
+        else:
+            self.session.rewind(self.display_as.cursor)
+            self._read_at(None)
+
     @on(TrendPlot.Pointed)
     def _pointed(self, event: TrendPlot.Pointed) -> None:
         self._read_at(event.step)
