@@ -1,268 +1,183 @@
 """fastnn beside its peers: the same networks, data, batches, optimizer and precision, interleaved in one run.
 
     pip install '.[peers]'
-    python -m benchmarks.peers [--networks 64-32-10 ...] [--optimizers sgd adam] [--rounds 7] [--json FILE]
+    python -m benchmarks.peers steps [--networks 64-32-10 ...] [--optimizers sgd adam] [--rounds 7]
+    python -m benchmarks.peers mnist [--seeds 0 1 2]
+    python -m benchmarks.peers threads [--networks 64-32-10 ...] [--rounds 7]
 
-Every framework starts from the same weights and takes the same 4,096 rows in the same order, in full batches, float32.
-One measurement is an epoch; the frameworks take turns (A B C A B C ...), so a busy moment hits all of them. Their loss
-curves must agree, or the run stops. A peer that is not installed is a dash.
+with [--json FILE] to add the figures to a file, from which benchmarks.report writes its tables and its chart.
+
+steps: the frameworks take turns (A B C A B C ...), so a busy moment hits all of them. A turn is a rest of 0.3 s, in
+which the threads of the one before go to sleep, an untimed epoch, which wakes the core up, and then as many epochs as
+fill at least 0.1 s; how many is found once for each framework, and so are its threads (all cores or one, the faster).
+Their loss curves must agree, or the run stops. A peer that is not installed is a dash.
+
+mnist: benchmarks.mnist. threads: fastnn with one thread, with all, and with its own choice, which take turns as above.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-import fastnn as fnn
+from benchmarks import report
+from benchmarks.frameworks import FRAMEWORKS, Contender, fastnn_engine, start
 from benchmarks.peak import peak_gflops
-from benchmarks.table import NETWORKS, ROWS, Work, data
-from fastnn.cpu.engine import Runner
+from benchmarks.table import COMPARED, NETWORKS, Work, data
 from fastnn.cpu.plan import flops
 from fastnn.cpu.team import cores
 
-SETTLE = (
-    0.3  # seconds between two turns: OpenMP's threads spin for 0.2 s after their last work, on the next one's cores
-)
-RATES = {"sgd": 0.01, "adam": 1e-3}
-Weights = list[tuple[np.ndarray, np.ndarray]]
-Epoch = Callable[[], np.ndarray | None]  # trains an epoch; returns the loss of each batch, or None where it is not told
+SETTLE = 0.3  # seconds: OpenMP's threads spin for 0.2 s after their last work, on the next one's cores
+TURN = 0.12  # seconds that a turn's timed epochs are planned to take, so that they take at least 0.1
+CHECKED = 8  # steps, at least, over which the loss curves are compared
+DIFFERENCE = 0.02  # allowed between two loss curves
+Turn = Callable[[], float]
 
 
-def fastnn_(
-    work: Work, weights: Weights, x: np.ndarray, y: np.ndarray, optimizer: str, threads: int | None = None
-) -> Epoch:
-    net = fnn.Network(list(work.sizes), activation=work.activation)
-    for layer, (w, b) in zip(net.layers, weights, strict=True):
-        layer.weight, layer.bias = w, b
-    chosen = fnn.SGD(RATES["sgd"]) if optimizer == "sgd" else fnn.Adam(RATES["adam"])
-    runner = Runner(
-        net.architecture, net.storage, (x, y), loss="cross_entropy", optimizer=chosen, batch=work.batch, shuffle=False,
-        threads=threads,
-    )  # fmt: skip
-    steps = len(x) // work.batch
-    keep = (net, runner)
-
-    def epoch() -> np.ndarray:
-        return keep[1].run(steps, chosen.lr).losses
-
-    return epoch
+def _seconds_an_epoch(contender: Contender) -> float:
+    contender.train(1)
+    epochs, began = 0, time.perf_counter()
+    while True:
+        contender.train(1)
+        epochs += 1
+        took = time.perf_counter() - began
+        if took > TURN / 3:
+            return took / epochs
 
 
-def jax_scan(work: Work, weights: Weights, x: np.ndarray, y: np.ndarray, optimizer: str) -> Epoch:
-    import jax
-    import jax.numpy as jnp
+def _turn(contender: Contender, steps: int) -> tuple[Turn, str]:
+    """A function that takes a turn and returns microseconds a step, and the name of the setting it uses."""
+    seconds = {}
+    for name, use in contender.settings.items():
+        use()
+        seconds[name] = _seconds_an_epoch(contender)
+    best = min(seconds, key=lambda name: seconds[name])
+    epochs = max(1, round(TURN / seconds[best] + 0.5))
+    contender.train(epochs)  # JAX compiles for this number
 
-    steps, rate = len(x) // work.batch, RATES[optimizer]
-    act = jnp.tanh if work.activation == "tanh" else jax.nn.relu
-    xs = jnp.asarray(x[: steps * work.batch].reshape(steps, work.batch, -1))
-    ys = jnp.asarray(y[: steps * work.batch].reshape(steps, work.batch))
+    def turn() -> float:
+        time.sleep(SETTLE)
+        contender.settings[best]()
+        contender.train(1)
+        began = time.perf_counter()
+        contender.train(epochs)
+        return (time.perf_counter() - began) / epochs / steps * 1e6
 
-    def loss(params, xb, yb):
-        for w, b in params[:-1]:
-            xb = act(xb @ w + b)
-        w, b = params[-1]
-        z = jax.nn.log_softmax(xb @ w + b)
-        return -jnp.mean(jnp.take_along_axis(z, yb[:, None], 1))
-
-    def step(state, batch):
-        params, m, v, t = state
-        value, grad = jax.value_and_grad(loss)(params, *batch)
-        tree = jax.tree_util.tree_map
-        if optimizer == "sgd":
-            return (tree(lambda p, g: p - rate * g, params, grad), m, v, t), value
-        t = t + 1
-        m = tree(lambda a, g: 0.9 * a + 0.1 * g, m, grad)
-        v = tree(lambda a, g: 0.999 * a + 0.001 * g * g, v, grad)
-        first, second = 1 - 0.9**t, 1 - 0.999**t
-        params = tree(lambda p, a, s: p - rate * (a / first) / (jnp.sqrt(s / second) + 1e-8), params, m, v)
-        return (params, m, v, t), value
-
-    run = jax.jit(lambda state: jax.lax.scan(step, state, (xs, ys)), donate_argnums=0)
-    params = [(jnp.asarray(w), jnp.asarray(b)) for w, b in weights]
-    zeros = lambda: jax.tree_util.tree_map(jnp.zeros_like, params) if optimizer == "adam" else ()  # noqa: E731
-    box = [(params, zeros(), zeros(), jnp.zeros(()))]
-
-    def epoch() -> np.ndarray:
-        box[0], losses = run(box[0])
-        return np.asarray(losses)
-
-    return epoch
+    return turn, best
 
 
-def _torch(compiled: bool) -> Callable[..., Epoch]:
-    def build(work: Work, weights: Weights, x: np.ndarray, y: np.ndarray, optimizer: str) -> Epoch:
-        import torch
-
-        act = torch.nn.Tanh if work.activation == "tanh" else torch.nn.ReLU
-        parts: list[Any] = []
-        for w, b in weights:
-            linear = torch.nn.Linear(*w.shape)
-            with torch.no_grad():
-                linear.weight.copy_(torch.from_numpy(w.T.copy()))
-                linear.bias.copy_(torch.from_numpy(b))
-            parts += [linear, act()]
-        net = torch.nn.Sequential(*parts[:-1])
-        kind = torch.optim.SGD if optimizer == "sgd" else torch.optim.Adam
-        updates = kind(net.parameters(), lr=RATES[optimizer])
-        criterion = torch.nn.CrossEntropyLoss()
-        batches = list(zip(torch.from_numpy(x).split(work.batch), torch.from_numpy(y).split(work.batch), strict=True))
-
-        def step(xb, yb):
-            updates.zero_grad()
-            value = criterion(net(xb), yb)
-            value.backward()
-            updates.step()
-            return value
-
-        if compiled:
-            # The update runs as its own fused (foreach) call: compiling it too was slower here and took minutes.
-            forward = torch.compile(lambda xb, yb: criterion(net(xb), yb))
-
-            def step(xb, yb):
-                updates.zero_grad()
-                value = forward(xb, yb)
-                value.backward()
-                updates.step()
-                return value
-
-        def epoch() -> np.ndarray:
-            return torch.stack([step(xb, yb).detach() for xb, yb in batches]).numpy()
-
-        return epoch
-
-    return build
-
-
-def scikit_learn(work: Work, weights: Weights, x: np.ndarray, y: np.ndarray, optimizer: str) -> Epoch:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPClassifier
-
-    model = MLPClassifier(
-        work.sizes[1:-1], activation=work.activation, solver=optimizer, alpha=0, batch_size=work.batch, max_iter=1,
-        tol=0, learning_rate_init=RATES[optimizer], momentum=0, nesterovs_momentum=False, shuffle=False,
-        warm_start=True,
-    )  # fmt: skip
-    if work.sizes[-1] == 2:
-        return None  # type: ignore[return-value]  # one logistic output there: not the same network
-
-    def epoch() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(x, y)
-
-    epoch()
-    for k, (w, b) in enumerate(weights):
-        model.coefs_[k][...], model.intercepts_[k][...] = w, b
-    return epoch
-
-
-PEERS: dict[str, Callable[..., Epoch]] = {
-    "fastnn": fastnn_,
-    "JAX scan": jax_scan,
-    "PyTorch eager": _torch(False),
-    "PyTorch compile": _torch(True),
-    "scikit-learn": scikit_learn,
-}
-
-
-def start(work: Work) -> Weights:
-    net = fnn.Network(list(work.sizes), activation=work.activation, seed=0)
-    return [(layer.weight.copy(), layer.bias.copy()) for layer in net.layers]
-
-
-def compare(work: Work, optimizer: str, rounds: int, names: list[str]) -> dict[str, list[float] | None]:
-    """Microseconds a step of each round for each peer, None for one that is missing."""
-    x, y = data(work)
-    steps = ROWS // work.batch
-    epochs: dict[str, Epoch] = {}
-    times: dict[str, list[float] | None] = {}
-    curves: dict[str, np.ndarray] = {}
-    for name in names:
-        times[name] = None
-        try:
-            epoch = PEERS[name](work, start(work), x, y, optimizer)
-        except ImportError:
-            continue
-        if epoch is not None:
-            epochs[name], times[name] = epoch, []
-            losses = epoch()  # the first compiles
-            if losses is not None:
-                curves[name] = np.asarray(losses, np.float64)
-    for name, curve in curves.items():
-        worst = np.abs(curve / curves["fastnn"] - 1).max()
-        if worst > 0.02:
-            raise SystemExit(f"{name}: the loss curve differs from fastnn's by {worst:.1%}: not the same training")
+def _in_turns(turns: dict[str, Turn], rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(rounds):
-        for name, epoch in epochs.items():
-            time.sleep(SETTLE)
-            began = time.perf_counter()
-            epoch()
-            times[name].append((time.perf_counter() - began) / steps * 1e6)  # type: ignore[union-attr]
+        for name, turn in turns.items():
+            times[name].append(turn())
     return times
 
 
-def versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version(), "fastnn": fnn.__version__}
-    for name in ("numba", "numpy", "jax", "torch", "scikit-learn"):
+def compare(work: Work, optimizer: str, rounds: int, names: Iterable[str]) -> dict[str, Any]:
+    """{"microseconds": {framework: those of a step, one a round}, "settings": {framework: threads}}."""
+    x, y = data(work)
+    turns: dict[str, Turn] = {}
+    settings: dict[str, str] = {}
+    curves: dict[str, np.ndarray] = {}
+    for name in names:
         try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "-"
-    return found
+            contender = FRAMEWORKS[name](work, start(work), x, y, optimizer)
+        except ImportError:
+            continue
+        if contender is None:
+            continue
+        losses = contender.train(-(-CHECKED // work.steps))
+        if losses is not None:
+            curves[name] = np.asarray(losses, np.float64)
+        turns[name], settings[name] = _turn(contender, work.steps)
+    for name, curve in curves.items():
+        worst = np.abs(curve / curves["fastnn"] - 1).max()
+        if not worst <= DIFFERENCE:
+            raise SystemExit(f"{name}: the loss curve differs from fastnn's by {worst:.1%}: not the same training")
+    return {"microseconds": _in_turns(turns, rounds), "settings": settings}
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
-    options.add_argument("--optimizers", nargs="*", default=["sgd", "adam"], choices=list(RATES))
-    options.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
-    options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--json", help="write the figures to this file too")
-    chosen = options.parse_args()
+def steps(chosen: argparse.Namespace) -> None:
     names = ["fastnn", *(name for name in chosen.peers if name != "fastnn")]
-    peak = peak_gflops()
-    print(f"{platform.machine()}, {cores()} cores, FMA peak of all cores {peak:.0f} GFLOP/s (float32)")
-    print(", ".join(f"{name} {number}" for name, number in versions().items()))
-    results = []
-    print(
-        f"\n{'microseconds a step':30}"
-        + "".join(f"{name:>19}" for name in names)
-        + f"{'best/fastnn':>13}{'of peak':>9}"
-    )
-    for optimizer in chosen.optimizers:
-        for key in chosen.networks:
-            work = NETWORKS[key]
-            times = compare(work, optimizer, chosen.rounds, names)
-            middle = {name: statistics.median(t) if t else None for name, t in times.items()}
-            cells = []
-            for name in names:
-                t = times[name]
-                cells.append(f"{middle[name]:11.1f} +-{(max(t) - min(t)) / 2 / middle[name]:4.0%}" if t else "-")
-            best = min((m for name, m in middle.items() if m and name != "fastnn"), default=None)
-            ours = middle["fastnn"]
-            rate = flops(work.sizes, work.batch) / ours / 1e3
-            line = f"{key + ' ' + work.activation + ' ' + optimizer:30}" + "".join(f"{cell:>19}" for cell in cells)
-            print(line + (f"{best / ours:13.2f}" if best else f"{'-':>13}") + f"{rate / peak:9.0%}", flush=True)
-            results.append(
-                {"network": key, "optimizer": optimizer, "microseconds": times, "gflops": rate, "peak": peak}
+    for key, optimizer in COMPARED:
+        if key not in chosen.networks or optimizer not in chosen.optimizers:
+            continue
+        work, peak = NETWORKS[key], peak_gflops()
+        found = compare(work, optimizer, chosen.rounds, names)
+        gflops = flops(work.sizes, work.batch) / statistics.median(found["microseconds"]["fastnn"]) / 1e3
+        entry = {"network": key, "optimizer": optimizer, **found, "gflops": gflops, "peak": peak}
+        _tell(chosen, "steps", f"{key} {optimizer}", entry)
+
+
+def threads(chosen: argparse.Namespace) -> None:
+    counts = {"1 thread": 1, f"{cores()} threads": cores(), "own choice": None}
+    for key in chosen.networks:
+        work, peak = NETWORKS[key], peak_gflops()
+        x, y = data(work)
+        optimizer = "adam" if work.loss == "mse" else "sgd"
+        contenders = {name: fastnn_engine(work, start(work), x, y, optimizer, count) for name, count in counts.items()}
+        turns = {name: _turn(contender, work.steps)[0] for name, contender in contenders.items()}
+        times = _in_turns(turns, chosen.rounds)
+        entry = {"network": key, "optimizer": optimizer, "microseconds": times, "peak": peak}
+        _tell(chosen, "threads", key, entry)
+
+
+def mnist(chosen: argparse.Namespace) -> None:
+    from benchmarks.mnist import race
+
+    for seed in chosen.seeds:
+        kept = report.read(chosen.json).get("mnist", {}).get(str(seed), {})
+        entry: dict[str, Any] = {"seed": seed, "runs": kept.get("runs", {})}  # of the peers of an earlier call too
+        for name, run in race(seed, chosen.peers):
+            entry["runs"][name] = run
+            print(
+                f"seed {seed}: {name:16} {run['seconds']:6.2f} s, {run['epochs']} epochs, {run['accuracy']:.2%}",
+                flush=True,
             )
+        _tell(chosen, "mnist", str(seed), entry)
+
+
+def _tell(chosen: argparse.Namespace, table: str, key: str, entry: dict[str, Any]) -> None:
+    """Print one row of a table, and keep it."""
+    shown = {table: {key: entry}}
+    lines = report.TABLES[table](shown)
+    if not chosen.headed:
+        print("\n".join(lines[:2]))
+        chosen.headed = True
+    print(lines[2], flush=True)
     if chosen.json:
-        with open(chosen.json, "w") as file:
-            json.dump(
-                {"machine": platform.machine(), "cores": cores(), "versions": versions(), "results": results}, file
-            )
+        report.add(chosen.json, table, key, entry)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = options.add_subparsers(required=True)
+    for run in (steps, mnist, threads):
+        command = commands.add_parser(run.__name__)
+        command.set_defaults(run=run, headed=False)
+        command.add_argument("--json", help="add the figures to this file, which is made if it is not there")
+        if run is mnist:
+            command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+        else:
+            command.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+            command.add_argument("--rounds", type=int, default=7)
+        if run is steps:
+            command.add_argument("--optimizers", nargs="+", default=["sgd", "adam"], choices=["sgd", "adam"])
+        if run is not threads:
+            command.add_argument("--peers", nargs="+", default=list(FRAMEWORKS), choices=list(FRAMEWORKS))
+    chosen = options.parse_args()
+    machine = report.machine()
+    print(f"{machine['processor']}, {machine['cores']} cores; {report.versions_in_words(machine['versions'])}\n")
+    chosen.run(chosen)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""What benchmarks.peers found, as the tables of RESULTS.md and the chart of the README.
+
+    python -m benchmarks.report benchmarks/results.json [--markdown benchmarks/RESULTS.md] [--chart benchmarks/FILE.svg]
+
+A table stands in the Markdown file between the lines `<!-- NAME -->` and `<!-- /NAME -->`, and is written there anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import fastnn as fnn
+from benchmarks.frameworks import FRAMEWORKS
+from benchmarks.mnist import TARGET
+from benchmarks.table import COMPARED, NETWORKS
+from fastnn.cpu.team import cores
+
+Results = dict[str, Any]  # tables by name: rows by key
+PACKAGES = ("numba", "numpy", "jax", "torch", "scikit-learn")
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores, the system, and the versions of all that is compared."""
+    from llvmlite.binding import get_host_cpu_name
+
+    found = {"python": platform.python_version(), "fastnn": fnn.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "-"
+    processor = f"{platform.machine()} {get_host_cpu_name()}"
+    return {"processor": processor, "cores": cores(), "system": platform.system(), "versions": found}
+
+
+def versions_in_words(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def read(path: str | None) -> Results:
+    """The results in the file, none where there is no file."""
+    return json.loads(Path(path).read_text()) if path and os.path.exists(path) else {}
+
+
+def add(path: str, table: str, key: str, entry: dict[str, Any]) -> None:
+    """Put one row into the file of results, in place of the one of that key."""
+    results = read(path)
+    results["machine"] = machine()
+    results.setdefault(table, {})[key] = entry
+    Path(path).write_text(json.dumps(results, indent=1, default=float) + "\n")
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _row(first: str, cells: list[str]) -> str:
+    return f"| {first:<30} | " + " | ".join(f"{cell:>15}" for cell in cells) + " |"
+
+
+def _table(first: str, heads: list[str], rows: list[str]) -> list[str]:
+    return [_row(first, heads), "|---" * (len(heads) + 1) + "|", *rows]
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds:.0f}" if microseconds >= 100 else f"{microseconds:.1f}"
+
+
+def middle(times: list[float] | None) -> float | None:
+    return statistics.median(times) if times else None
+
+
+def _cell(times: list[float] | None, mark: str = "") -> str:
+    """Median, and the distance between the quartiles in parts of it."""
+    if not times:
+        return "-"
+    low, half, high = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
+    return f"{_time(half)}{mark} ({(high - low) / half:.0%})"
+
+
+def _ratio(other: float | None, ours: float | None) -> str:
+    return f"{other / ours:.2f}" if other and ours else "-"
+
+
+def best_peer(microseconds: dict[str, list[float]]) -> tuple[str, float] | None:
+    """The fastest framework beside fastnn and its median."""
+    peers = {name: statistics.median(times) for name, times in microseconds.items() if name != "fastnn"}
+    return min(peers.items(), key=lambda item: item[1]) if peers else None
+
+
+def describe(key: str, optimizer: str) -> str:
+    work = NETWORKS[key]
+    return f"{key} {work.activation}, {work.batch}, {optimizer}"
+
+
+def in_order(entries: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `steps` in the order of the table of what is compared."""
+    keys = [f"{key} {optimizer}" for key, optimizer in COMPARED]
+    return [entries[key] for key in keys if key in entries]
+
+
+def steps_table(results: Results) -> list[str]:
+    rows = []
+    for entry in in_order(results["steps"]):
+        times = entry["microseconds"]
+        marks = {name: "*" if setting == "1 thread" else "" for name, setting in entry["settings"].items()}
+        cells = [_cell(times.get(name), marks.get(name, "")) for name in FRAMEWORKS]
+        best, ours = best_peer(times), middle(times["fastnn"])
+        cells += [_ratio(best[1] if best else None, ours), _ratio(middle(times.get("PyTorch eager")), ours)]
+        cells += [f"{entry['gflops']:.1f}", f"{entry['gflops'] / entry['peak']:.0%}"]
+        rows.append(_row(describe(entry["network"], entry["optimizer"]), cells))
+    heads = [*FRAMEWORKS, "best / fastnn", "eager / fastnn", "GFLOP/s", "of peak"]
+    return _table("network, batch, optimizer", heads, rows)
+
+
+def threads_table(results: Results) -> list[str]:
+    rows, heads = [], []
+    for key in NETWORKS:
+        if key not in results["threads"]:
+            continue
+        entry = results["threads"][key]
+        times = entry["microseconds"]
+        one, many, own = (middle(each) for each in times.values())
+        cells = [*map(_cell, times.values()), _ratio(one, many), _ratio(one, own)]
+        rows.append(_row(describe(key, entry["optimizer"]), cells))
+        heads = [*times, "1 / all", "1 / own choice"]
+    return _table("network, batch, optimizer", heads, rows)
+
+
+def mnist_table(results: Results) -> list[str]:
+    entries = sorted(results["mnist"].values(), key=lambda entry: int(entry["seed"]))
+    rows = []
+    for entry in entries:
+        runs = entry["runs"]
+        cells = []
+        for name in FRAMEWORKS:
+            run = runs.get(name)
+            late = run and run["accuracy"] < TARGET
+            cells.append(f"{run['seconds']:.2f} s, {run['epochs']}{'!' * bool(late)}" if run else "-")
+        ours, torch = runs.get("fastnn", {}).get("seconds"), runs.get("PyTorch eager", {}).get("seconds")
+        compiled = runs.get("PyTorch compile", {}).get("seconds")
+        cells += [_ratio(torch, ours), _ratio(compiled, ours)]
+        rows.append(_row(f"{entry['seed']}", cells))
+    return _table("seed", [*FRAMEWORKS, "eager / fastnn", "compile / fastnn"], rows)
+
+
+TABLES: dict[str, Callable[[Results], list[str]]] = {
+    "steps": steps_table,
+    "threads": threads_table,
+    "mnist": mnist_table,
+}
+
+
+def machine_lines(results: Results) -> list[str]:
+    found = results["machine"]
+    peaks = [entry["peak"] for entry in results.get("steps", {}).values()]
+    peak = f"; FMA peak of all cores {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s in float32" if peaks else ""
+    return [f"{found['processor']}, {found['cores']} cores{peak}; {versions_in_words(found['versions'])}."]
+
+
+def rewrite(path: Path, results: Results) -> None:
+    """Write every table that there are results for into its place in the Markdown file."""
+    text = path.read_text()
+    blocks = {name: make(results) for name, make in TABLES.items() if name in results}
+    for name, lines in {"machine": machine_lines(results), **blocks}.items():
+        # Cells are padded for the terminal; Markdown needs none of it.
+        body = "\n".join(re.sub(r" {2,}", " ", line) for line in lines)
+        text, count = re.subn(
+            rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m, body=body: m[1] + body + m[2], text, flags=re.S
+        )
+        if count != 1:
+            raise SystemExit(f"{path}: expected one pair of lines <!-- {name} --> and <!-- /{name} -->, found {count}")
+    path.write_text(text)
+
+
+def main() -> int:
+    from benchmarks import chart
+
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("results", type=Path)
+    options.add_argument("--markdown", type=Path, help="write the tables into this file")
+    options.add_argument("--chart", type=Path, help="write the chart of ratios to this file, as SVG")
+    chosen = options.parse_args()
+    results = json.loads(chosen.results.read_text())
+    if chosen.markdown:
+        rewrite(chosen.markdown, results)
+    if chosen.chart:
+        chosen.chart.write_text(chart.svg(results))
+    if not chosen.markdown and not chosen.chart:
+        print("\n\n".join("\n".join(make(results)) for name, make in TABLES.items() if name in results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
