@@ -81,8 +81,13 @@ def _in_turns(turns: dict[str, Turn], rounds: int) -> dict[str, list[float]]:
     return times
 
 
+def _peak() -> float:
+    """The FMA peak takes its turns too: what other users leave of a shared machine changes from minute to minute."""
+    return peak_gflops(seconds=0.1)
+
+
 def compare(work: Work, optimizer: str, rounds: int, names: Iterable[str]) -> dict[str, Any]:
-    """{"microseconds": {framework: those of a step, one a round}, "settings": {framework: threads}}."""
+    """What one row of the table tells: microseconds a step of each framework, one number a round, and the rest."""
     x, y = data(work)
     turns: dict[str, Turn] = {}
     settings: dict[str, str] = {}
@@ -102,7 +107,10 @@ def compare(work: Work, optimizer: str, rounds: int, names: Iterable[str]) -> di
         worst = np.abs(curve / curves["fastnn"] - 1).max()
         if not worst <= DIFFERENCE:
             raise SystemExit(f"{name}: the loss curve differs from fastnn's by {worst:.1%}: not the same training")
-    return {"microseconds": _in_turns(turns, rounds), "settings": settings}
+    before = report.processor_times()
+    found = _in_turns({**turns, "peak": _peak}, rounds)
+    stolen = report.stolen(before, report.processor_times())
+    return {"peak": max(found.pop("peak")), "stolen": stolen, "settings": settings, "microseconds": found}
 
 
 def steps(chosen: argparse.Namespace) -> None:
@@ -110,23 +118,23 @@ def steps(chosen: argparse.Namespace) -> None:
     for key, optimizer in COMPARED:
         if key not in chosen.networks or optimizer not in chosen.optimizers:
             continue
-        work, peak = NETWORKS[key], peak_gflops()
+        work = NETWORKS[key]
         found = compare(work, optimizer, chosen.rounds, names)
         gflops = flops(work.sizes, work.batch) / statistics.median(found["microseconds"]["fastnn"]) / 1e3
-        entry = {"network": key, "optimizer": optimizer, **found, "gflops": gflops, "peak": peak}
+        entry = {"network": key, "optimizer": optimizer, **found, "gflops": gflops}
         _tell(chosen, "steps", f"{key} {optimizer}", entry)
 
 
 def threads(chosen: argparse.Namespace) -> None:
     counts = {"1 thread": 1, f"{cores()} threads": cores(), "own choice": None}
     for key in chosen.networks:
-        work, peak = NETWORKS[key], peak_gflops()
+        work = NETWORKS[key]
         x, y = data(work)
         optimizer = "adam" if work.loss == "mse" else "sgd"
         contenders = {name: fastnn_engine(work, start(work), x, y, optimizer, count) for name, count in counts.items()}
         turns = {name: _turn(contender, work.steps)[0] for name, contender in contenders.items()}
         times = _in_turns(turns, chosen.rounds)
-        entry = {"network": key, "optimizer": optimizer, "microseconds": times, "peak": peak}
+        entry = {"network": key, "optimizer": optimizer, "microseconds": times}
         _tell(chosen, "threads", key, entry)
 
 

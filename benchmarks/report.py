@@ -43,6 +43,22 @@ def machine() -> dict[str, Any]:
     return {"processor": processor, "cores": cores(), "system": platform.system(), "versions": found}
 
 
+def processor_times() -> list[int]:
+    """Linux's count of what all cores did since the system began; empty elsewhere."""
+    try:
+        with open("/proc/stat") as file:
+            return [int(count) for count in file.readline().split()[1:9]]
+    except OSError:
+        return []
+
+
+def stolen(before: list[int], after: list[int]) -> float | None:
+    """The share of the time in which a core had work that a virtual machine's host gave to others."""
+    spent = [b - a for a, b in zip(before, after, strict=True)]
+    idle, steal = (spent[3] + spent[4], spent[7]) if len(spent) == 8 else (0, 0)
+    return steal / (sum(spent) - idle) if sum(spent) > idle else None
+
+
 def versions_in_words(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in versions.items())
 
@@ -117,8 +133,9 @@ def steps_table(results: Results) -> list[str]:
         best, ours = best_peer(times), middle(times["fastnn"])
         cells += [_ratio(best[1] if best else None, ours), _ratio(middle(times.get("PyTorch eager")), ours)]
         cells += [f"{entry['gflops']:.1f}", f"{entry['gflops'] / entry['peak']:.0%}"]
+        cells.append("-" if entry.get("stolen") is None else f"{entry['stolen']:.0%}")
         rows.append(_row(describe(entry["network"], entry["optimizer"]), cells))
-    heads = [*FRAMEWORKS, "best / fastnn", "eager / fastnn", "GFLOP/s", "of peak"]
+    heads = [*FRAMEWORKS, "best / fastnn", "eager / fastnn", "GFLOP/s", "of peak", "stolen"]
     return _table("network, batch, optimizer", heads, rows)
 
 
@@ -153,6 +170,64 @@ def mnist_table(results: Results) -> list[str]:
     return _table("seed", [*FRAMEWORKS, "eager / fastnn", "compile / fastnn"], rows)
 
 
+# What was asked for: the best peer's time over fastnn's, and the share of the FMA peak of all cores.
+WANTED = {
+    ("2-16-16-2", "sgd"): (4.0, None),
+    ("64-32-10", "sgd"): (3.0, None),
+    ("64-32-10", "adam"): (3.0, None),
+    ("4-32-16-4", "adam"): (4.0, None),
+    ("784-128-10", "sgd"): (2.0, None),
+    ("784-128-10", "adam"): (2.0, None),
+    ("784-512-512-10", "sgd"): (1.4, 0.8),
+    ("784-512-512-10", "adam"): (1.4, 0.8),
+    ("784-2048-2048-10", "sgd"): (1.2, 0.85),
+}
+EAGER = 100  # times PyTorch eager, for the smallest network
+TWO_THREADS, OWN_CHOICE = 1.8, 1 / 1.03  # one thread's time over that of two, of the wide; and of fastnn's own choice
+RACE_SECONDS, RACE = 3.0, 5.0
+
+
+def _seen(what: str, wanted: str, seen: float, enough: bool, form: str = "{:.2f}") -> str:
+    return _row(what, [wanted, form.format(seen), "yes" if enough else "no"])
+
+
+def targets_table(results: Results) -> list[str]:
+    """What was asked for beside what was seen, of all that the other tables hold."""
+    rows = []
+    for entry in in_order(results.get("steps", {})):
+        (ratio, share), times = WANTED[entry["network"], entry["optimizer"]], entry["microseconds"]
+        what = describe(entry["network"], entry["optimizer"])
+        ours, best, eager = middle(times["fastnn"]), best_peer(times), middle(times.get("PyTorch eager"))
+        if ours and best:
+            rows.append(_seen(f"{what}: best peer ({best[0]})", f"{ratio:g}", best[1] / ours, best[1] / ours >= ratio))
+        if ours and eager and entry["network"] == "2-16-16-2":
+            rows.append(_seen(f"{what}: PyTorch eager", f"{EAGER}", eager / ours, eager / ours >= EAGER, "{:.0f}"))
+        if share:
+            of_peak = entry["gflops"] / entry["peak"]
+            rows.append(_seen(f"{what}: share of the peak", f"{share:.0%}", of_peak, of_peak >= share, "{:.0%}"))
+    for key, entry in results.get("threads", {}).items():
+        one, many, own = (statistics.median(times) for times in entry["microseconds"].values())
+        what = describe(key, entry["optimizer"])
+        if WANTED[key, entry["optimizer"]][1]:
+            rows.append(_seen(f"{what}: all cores over one", f"{TWO_THREADS}", one / many, one / many >= TWO_THREADS))
+        else:
+            rows.append(_seen(f"{what}: own choice over one", f"{OWN_CHOICE:.2f}", one / own, one / own >= OWN_CHOICE))
+    runs = [entry["runs"] for entry in results.get("mnist", {}).values()]
+    ours = middle([each["fastnn"]["seconds"] for each in runs if "fastnn" in each])
+    torch = middle(
+        [
+            min(run["seconds"] for name, run in each.items() if "PyTorch" in name)
+            for each in runs
+            if "PyTorch eager" in each
+        ]
+    )
+    if ours:
+        rows.append(_seen("MNIST to 98 %: seconds, at most", f"{RACE_SECONDS:g}", ours, ours <= RACE_SECONDS))
+    if ours and torch:
+        rows.append(_seen("MNIST to 98 %: the faster PyTorch", f"{RACE:g}", torch / ours, torch / ours >= RACE))
+    return _table("work", ["asked for", "seen", "reached"], rows)
+
+
 TABLES: dict[str, Callable[[Results], list[str]]] = {
     "steps": steps_table,
     "threads": threads_table,
@@ -171,11 +246,11 @@ def rewrite(path: Path, results: Results) -> None:
     """Write every table that there are results for into its place in the Markdown file."""
     text = path.read_text()
     blocks = {name: make(results) for name, make in TABLES.items() if name in results}
-    for name, lines in {"machine": machine_lines(results), **blocks}.items():
+    for name, lines in {"machine": machine_lines(results), "targets": targets_table(results), **blocks}.items():
         # Cells are padded for the terminal; Markdown needs none of it.
         body = "\n".join(re.sub(r" {2,}", " ", line) for line in lines)
         text, count = re.subn(
-            rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m, body=body: m[1] + body + m[2], text, flags=re.S
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text, flags=re.S
         )
         if count != 1:
             raise SystemExit(f"{path}: expected one pair of lines <!-- {name} --> and <!-- /{name} -->, found {count}")
