@@ -101,7 +101,8 @@ def _parts(F: type) -> tuple[Scalar, Scalar, Any]:
 
         @scalar
         def series(r):
-            return (((((c0 * r + c1) * r + c2) * r + c3) * r + c4) * r + c5) * (r * r) + r
+            s = r * r
+            return (((c0 * r + c1) * s + (c2 * r + c3)) * s + (c4 * r + c5)) * s + r
     else:
         d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11 = (F(c) for c in _EXP_64)
 

@@ -1,28 +1,30 @@
 """The losses: one entry each, in PyTorch's definitions: means over the batch, of mse and bce over all elements.
 
-An entry is one function over rows: it reads the last layer's outputs z (logits) and the rows' targets, writes
-delta = d(loss) / dz, each row's loss and whether the row is predicted right (1 or 0).
+An entry is one function over a few rows of a batch: it reads the last layer's outputs z (logits) and the targets and
+gives delta = d(loss) / dz, each row's loss and whether the row is predicted right (1 or 0). Rows lie side by side, so
+that one vector instruction takes as many rows as it has lanes, however few outputs a row has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fastnn import elementary
 from fastnn.compiler import inner
 
-Rows = Callable[..., None]
+Columns = Callable[..., None]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """`make(F)` returns over_rows(z, delta, stride, width, target, index, losses, hits, rows, scale).
+    """`make(F)` returns over_columns(z, t, width, rows, losses, hits, space, scale).
 
-    z and delta are flat, with `stride` numbers a row, of which `width` are outputs; what lands in the others of delta
-    is never read. The target of row r is that of sample index[r]: with `labels` a class, else `width` numbers. The
-    mean over the batch has weight `scale` a row.
+    z (width, rows) are the outputs and become delta; t are the targets: with `labels` (rows,) classes, written as
+    numbers of type F, else (width, rows). All are flat; `space` has 2 * rows numbers of no meaning. The mean over the
+    batch has weight `scale` a row.
     """
 
     name: str
@@ -30,30 +32,62 @@ class Loss:
     delta: str
     labels: bool
     source: str
-    make: Callable[[type], Rows]
+    make: Callable[[type], Columns]
 
 
 LOSSES: dict[str, Loss] = {}
 
 
-def _register(**entry: Any) -> Callable[[Callable[[type], Rows]], Callable[[type], Rows]]:
-    def add(make: Callable[[type], Rows]) -> Callable[[type], Rows]:
+def _register(**entry: Any) -> Callable[[Callable[[type], Columns]], Callable[[type], Columns]]:
+    def add(make: Callable[[type], Columns]) -> Callable[[type], Columns]:
         LOSSES[make.__name__] = Loss(name=make.__name__, make=make, **entry)
         return make
 
     return add
 
 
-@inner
-def largest(z, start, width):
-    """Index of the first largest of z[start : start + width]."""
-    best, top = 0, z[start]
-    for c in range(1, width):
-        x = z[start + c]
-        # Choices instead of a branch: which class leads cannot be foreseen.
-        best = c if x > top else best
-        top = x if x > top else top
-    return best
+@lru_cache
+def _leading(F: type) -> Columns:
+    """leading(x, width, rows, top, best, at, nought): each row's first largest to top[r], its number to best[at + r].
+
+    `nought` is 0, but not to LLVM: it would make of each store a masked one, which is microcode on AMD's AVX2.
+    """
+    zero, one, behind = F(0), F(1), F(2.0**24)  # more than any width
+
+    @inner
+    def leading(x, width, rows, top, best, at, nought):
+        for r in range(rows):
+            top[r], best[at + r] = x[r], behind
+        for c in range(1, width):
+            for r in range(rows):
+                top[r] = max(x[c * rows + r], top[r]) + nought
+        number = zero
+        for c in range(width):
+            for r in range(rows):
+                here = number if x[c * rows + r] == top[r] else behind
+                best[at + r] = min(here, best[at + r]) + nought
+            number += one
+
+    return leading
+
+
+def _hits(F: type, edge: Any) -> Columns:
+    """Whether outputs and targets agree on the largest; of one output, whether it is above `edge` just where t is
+    above 1/2."""
+    zero, half, one, leading = F(0), F(0.5), F(1), _leading(F)
+
+    @inner
+    def hits_of(z, t, width, rows, hits, space, nought):
+        if width == 1:
+            for r in range(rows):
+                hits[r] = one if (z[r] > edge) == (t[r] > half) else zero
+            return
+        leading(z, width, rows, space, hits, 0, nought)
+        leading(t, width, rows, space, space, rows, nought)
+        for r in range(rows):
+            hits[r] = one if hits[r] == space[rows + r] else zero
+
+    return hits_of
 
 
 @_register(
@@ -62,34 +96,34 @@ def largest(z, start, width):
     labels=True,
     source="lecture: cross entropy with softmax; fused, as Bishop 2006, section 4.3.4",
 )
-def cross_entropy(F: type) -> Rows:
-    exp, log, zero, one = elementary.exp(F), elementary.log(F), F(0), F(1)
+def cross_entropy(F: type) -> Columns:
+    exp, log, leading, zero, one = elementary.exp(F), elementary.log(F), _leading(F), F(0), F(1)
 
     @inner
-    def over_rows(z, delta, stride, width, target, index, losses, hits, rows, scale):
+    def over_columns(z, t, width, rows, losses, hits, space, scale):
+        leading(z, width, rows, losses, hits, 0, scale - scale)
         for r in range(rows):
-            start = r * stride
-            best, label = largest(z, start, width), target[index[r]]
-            top = z[start + best]
-            for c in range(width):
-                delta[start + c] = z[start + c] - top
-            losses[r] = delta[start + label]
-            hits[r] = one if best == label else zero
-        for i in range(rows * stride):  # over the padding too: one loop of whole vectors
-            delta[i] = exp(delta[i])
+            space[r], space[rows + r] = zero, zero  # sums of e^x, and x of the label
+        number = zero
+        for c in range(width):
+            for r in range(rows):
+                x = z[c * rows + r] - losses[r]
+                y = exp(x)
+                z[c * rows + r] = y
+                space[r] += y
+                space[rows + r] += x if t[r] == number else zero
+            number += one
         for r in range(rows):
-            start = r * stride
-            total = zero
-            for c in range(width):
-                total += delta[start + c]
-            losses[r] = log(total) - losses[r]
-            share = scale * (one / total)
-            for c in range(width):
-                delta[start + c] = delta[start + c] * share
-            label = start + target[index[r]]
-            delta[label] = delta[label] - scale
+            losses[r] = log(space[r]) - space[rows + r]
+            hits[r] = one if hits[r] == t[r] else zero
+            space[r] = scale / space[r]
+        number = zero
+        for c in range(width):
+            for r in range(rows):
+                z[c * rows + r] = z[c * rows + r] * space[r] - (scale if t[r] == number else zero)
+            number += one
 
-    return over_rows
+    return over_columns
 
 
 @_register(
@@ -98,56 +132,48 @@ def cross_entropy(F: type) -> Rows:
     labels=False,
     source="on logits, in the stable form of PyTorch's binary_cross_entropy_with_logits",
 )
-def binary_cross_entropy(F: type) -> Rows:
-    exp, log, sigmoid, zero, half, one = (
-        elementary.exp(F), elementary.log(F), elementary.sigmoid(F), F(0), F(0.5), F(1)
-    )  # fmt: skip
+def binary_cross_entropy(F: type) -> Columns:
+    exp, log, sigmoid = elementary.exp(F), elementary.log(F), elementary.sigmoid(F)
+    zero, one = F(0), F(1)
+    hits_of = _hits(F, zero)
 
     @inner
-    def over_rows(z, delta, stride, width, target, index, losses, hits, rows, scale):
+    def over_columns(z, t, width, rows, losses, hits, space, scale):
         each, part = scale / F(width), one / F(width)
+        hits_of(z, t, width, rows, hits, space, scale - scale)
         for r in range(rows):
-            start, at = r * stride, index[r] * width
-            for c in range(width):
-                x, t = z[start + c], target[at + c]
+            losses[r] = zero
+        for i in range(0, width * rows, rows):
+            for r in range(rows):
+                x = z[i + r]
                 u = exp(-abs(x))
                 d = one + u
                 # ln(1 + u) is ln d and what rounding took from d
-                delta[start + c] = (zero if x < zero else x) - x * t + (log(d) + (u - (d - one)))
-            total = zero
-            for c in range(width):
-                total += delta[start + c]
-            losses[r] = total * part
-            for c in range(width):
-                delta[start + c] = (sigmoid(z[start + c]) - target[at + c]) * each
-            if width == 1:
-                right = (z[start] > zero) == (target[at] > half)
-            else:
-                right = largest(z, start, width) == largest(target, at, width)
-            hits[r] = one if right else zero
+                losses[r] += (zero if x < zero else x) - x * t[i + r] + (log(d) + (u - (d - one)))
+                z[i + r] = (sigmoid(x) - t[i + r]) * each
+        for r in range(rows):
+            losses[r] = losses[r] * part
 
-    return over_rows
+    return over_columns
 
 
 @_register(formula="(z - t)^2", delta="2 (z - t)", labels=False, source="least squares; PyTorch's MSELoss")
-def mse(F: type) -> Rows:
-    zero, half, one, two = F(0), F(0.5), F(1), F(2)
+def mse(F: type) -> Columns:
+    zero, one, two = F(0), F(1), F(2)
+    hits_of = _hits(F, F(0.5))
 
     @inner
-    def over_rows(z, delta, stride, width, target, index, losses, hits, rows, scale):
+    def over_columns(z, t, width, rows, losses, hits, space, scale):
         each, part = two * scale / F(width), one / F(width)
+        hits_of(z, t, width, rows, hits, space, scale - scale)
         for r in range(rows):
-            start, at = r * stride, index[r] * width
-            total = zero
-            for c in range(width):
-                e = z[start + c] - target[at + c]
-                total += e * e
-                delta[start + c] = e * each
-            losses[r] = total * part
-            if width == 1:
-                right = (z[start] > half) == (target[at] > half)
-            else:
-                right = largest(z, start, width) == largest(target, at, width)
-            hits[r] = one if right else zero
+            losses[r] = zero
+        for i in range(0, width * rows, rows):
+            for r in range(rows):
+                e = z[i + r] - t[i + r]
+                losses[r] += e * e
+                z[i + r] = e * each
+        for r in range(rows):
+            losses[r] = losses[r] * part
 
-    return over_rows
+    return over_columns

@@ -48,19 +48,36 @@ def activation(name: str, F: type) -> tuple[int, int]:
 
 @lru_cache
 def loss(name: str, F: type) -> int:
-    """Address of the loss over rows: (z, delta, stride, width, target, index, losses, hits, rows, scale), see Loss."""
+    """Address of the loss over rows, with the arguments of `over_rows` below.
+
+    z and delta have `stride` numbers a row; row r's target is that of sample index[r]: a class (int64), or `width`
+    numbers. Writes delta, and each row's loss and hit; of losses and hits always `grain` >= rows numbers. What space
+    (2 * grain), x and t (width * grain each) hold has no meaning.
+    """
     entry = LOSSES[name]
-    over_rows = entry.make(F)
+    over_columns, labels = entry.make(F), entry.labels
     numbers, integers = types.CPointer(number(F)), types.CPointer(types.int64)
 
-    def rows(z, delta, stride, width, target, index, losses, hits, rows, scale):
-        over_rows(z, delta, stride, width, target, index, losses, hits, rows, scale)
+    def over_rows(z, delta, stride, width, target, index, losses, hits, rows, grain, scale, space, x, t):
+        for r in range(grain):
+            row = min(r, rows - 1)  # what is missing of a grain is its last row once more
+            for c in range(width):
+                x[c * grain + r] = z[row * stride + c]
+            if labels:
+                t[r] = F(target[index[row]])
+            else:
+                for c in range(width):
+                    t[c * grain + r] = target[index[row] * width + c]
+        over_columns(x, t, width, grain, losses, hits, space, scale)
+        for r in range(rows):
+            for c in range(width):
+                delta[r * stride + c] = x[c * grain + r]
 
-    targets = integers if entry.labels else numbers
     signature = types.void(
-        numbers, numbers, types.intp, types.intp, targets, integers, numbers, numbers, types.intp, number(F)
-    )
-    return block(f"losses.{name}.{np.dtype(F).name}", signature, rows)
+        numbers, numbers, types.intp, types.intp, integers if labels else numbers, integers, numbers, numbers,
+        types.intp, types.intp, number(F), numbers, numbers, numbers,
+    )  # fmt: skip
+    return block(f"losses.{name}.{np.dtype(F).name}", signature, over_rows)
 
 
 @lru_cache

@@ -12,7 +12,7 @@ from fastnn.cpu import blocks, plan, train
 from fastnn.cpu.gemm import gemm_address, panel_columns, transpose_address
 from fastnn.cpu.machine import lanes
 from fastnn.cpu.pace import Pace
-from fastnn.cpu.phases import ROWS, Data, Net, Work
+from fastnn.cpu.phases import GRAIN, ROWS, Data, Net, Work
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team
 from fastnn.optimizers import WIDTH, Optimizer
@@ -168,7 +168,7 @@ class Runner:
                 if name != "deltas" or layer > 0:
                     end += -(-self.batch * int(stride) // 16) * 16
         packed, transposed, size = plan.panels(sizes, net.panel)
-        rows = max(self.batch, most * ROWS)
+        rows = max(-(-self.batch // GRAIN) * GRAIN, most * ROWS)
         block = max(4096, *sizes[1:]) if update > 0 else 0
         return Work(
             buffer=aligned(end, F),
@@ -183,6 +183,7 @@ class Runner:
             v=self.memory[1],
             gradient=aligned(most * block, F),
             block=block,
+            columns=aligned(most * 2 * (sizes[-1] + 1) * GRAIN, F),
             losses=np.zeros(rows, F),
             hits=np.zeros(rows, F),
             tiles=plan.tiles(sizes),

@@ -73,7 +73,8 @@ class Work(NamedTuple):
     v: np.ndarray  # F
     gradient: np.ndarray  # F, `block` numbers for each worker
     block: int
-    losses: np.ndarray  # F (B or more, ROWS a worker or more)
+    columns: np.ndarray  # F, outputs and targets of GRAIN rows side by side, and 2 GRAIN numbers, for each worker
+    losses: np.ndarray  # F (B or more, ROWS a worker or more), whole grains
     hits: np.ndarray  # F, like losses
     tiles: np.ndarray  # (n, 3): layer, first row, last row + 1
     firsts: np.ndarray  # (workers + 1,): the tiles of worker w are firsts[w] .. firsts[w + 1]
@@ -126,7 +127,7 @@ def activate(net, layer, buffer, start, rows):
 
 
 @inner
-def rows_phase(net, work, data, index, low, high, scale, step):
+def rows_phase(net, work, data, index, low, high, scale, step, worker):
     """Forward, loss and deltas of rows low .. high of the batch whose samples are `index` (B,)."""
     last, F = net.sizes.size - 1, net.one.itemsize
     buffer, base = work.buffer, work.buffer.ctypes.data
@@ -152,8 +153,7 @@ def rows_phase(net, work, data, index, low, high, scale, step):
         rows = min(GRAIN, high - r)
         z, delta = base + (work.outputs[last] + r * stride) * F, base + (work.deltas[last] + r * stride) * F
         losses, hits = work.losses.ctypes.data + r * F, work.hits.ctypes.data + r * F
-        call(work.loss, (z, delta, stride, net.sizes[last], data.targets, index.ctypes.data + r * 8, losses, hits,
-                         rows, scale))  # fmt: skip
+        lose(net, work, z, delta, data.targets, index.ctypes.data + r * 8, losses, hits, rows, scale, worker)
         if net.backward[last - 1] != 0:
             call(net.backward[last - 1], (z, delta, rows * stride, net.slope[last - 1]))
 
@@ -174,6 +174,17 @@ def rows_phase(net, work, data, index, low, high, scale, step):
                     y = base + (work.outputs[layer] + (r + g) * stride) * F
                     d = base + (at + g * stride) * F
                     call(net.backward[layer - 1], (y, d, min(GRAIN, rows - g) * stride, net.slope[layer - 1]))
+
+
+@inner
+def lose(net, work, z, delta, targets, index, losses, hits, rows, scale, worker):
+    """The loss of at most GRAIN rows, all by address; `losses` and `hits` have room for GRAIN."""
+    last, F = net.sizes.size - 1, net.one.itemsize
+    width = net.sizes[last]
+    space = work.columns.ctypes.data + worker * 2 * (width + 1) * GRAIN * F
+    x = space + 2 * GRAIN * F
+    t = x + width * GRAIN * F
+    call(work.loss, (z, delta, net.strides[last], width, targets, index, losses, hits, rows, GRAIN, scale, space, x, t))
 
 
 @inner

@@ -10,8 +10,8 @@ from numba.core.errors import TypingError
 from numba.extending import overload
 
 from fastnn.compiler import inner, kernel
-from fastnn.cpu.phases import ROWS, Data, forward, pack, rows_phase, share, tile_phase
-from fastnn.cpu.primitives import call, wait_for_all
+from fastnn.cpu.phases import GRAIN, ROWS, Data, forward, lose, pack, rows_phase, share, tile_phase
+from fastnn.cpu.primitives import wait_for_all
 from fastnn.random import shuffle
 
 
@@ -51,7 +51,7 @@ def evaluate(net, work, run, result, worker):
 def evaluate_blocks(net, work, data, counting, sums, worker, workers):
     """Loss and hits of every block of ROWS rows of `data`, into sums (blocks, 2); workers share the blocks."""
     F, last = net.one.itemsize, net.sizes.size - 1
-    width, stride = net.sizes[last], net.strides[last]
+    stride = net.strides[last]
     blocks = sums.shape[0]
     half = net.scratch.size // 2
     losses, hits = work.losses[worker * ROWS :], work.hits[worker * ROWS :]
@@ -61,8 +61,10 @@ def evaluate_blocks(net, work, data, counting, sums, worker, workers):
         z = net.scratch.ctypes.data + at * F
         other = net.scratch.ctypes.data + (at + half if at < half else at - half) * F
         targets = data.targets + b * ROWS * data.target_row
-        call(work.loss, (z, other, stride, width, targets, counting.ctypes.data, losses.ctypes.data, hits.ctypes.data,
-                         rows, net.one[0]))  # fmt: skip
+        for r in range(0, rows, GRAIN):
+            index, some = counting.ctypes.data + r * 8, min(GRAIN, rows - r)
+            there = losses.ctypes.data + r * F, hits.ctypes.data + r * F
+            lose(net, work, z + r * stride * F, other, targets, index, there[0], there[1], some, net.one[0], worker)
         loss, hit = 0.0, 0.0
         for r in range(rows):
             loss += losses[r]
@@ -93,7 +95,7 @@ def train(net, work, data, run, worker):
         rows = index.size
         low, high = share(rows, worker, workers)
         scale = net.one[1] / net.one.dtype.type(rows)
-        rows_phase(net, work, data, index, low, high, scale, step)
+        rows_phase(net, work, data, index, low, high, scale, step, worker)
         if not wait_for_all(work.barrier, workers):
             return
         for t in range(work.firsts[worker], work.firsts[worker + 1]):
