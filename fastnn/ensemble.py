@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import samples
-from fastnn.cpu import engine, many
+from fastnn.cpu import engine
+from fastnn.cpu.many_runner import ManyRunner, new_parameters
 from fastnn.errors import check_finite, check_float, check_int, shown
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer
@@ -83,7 +84,7 @@ class Ensemble:
     def _move_in(self) -> None:
         """Make every network's parameters a row of one array."""
         first = self.networks[0]
-        self._rows = many.new_parameters(len(self.networks), first.parameters.size, first.architecture.F)
+        self._rows = new_parameters(len(self.networks), first.parameters.size, first.architecture.F)
         for row, network in zip(self._rows, self.networks, strict=True):
             storage = row[: network.parameters.size]
             storage[:] = network.parameters
@@ -204,7 +205,7 @@ class Ensemble:
         for k, network in enumerate(self.networks):
             check_finite(f"networks[{k}].parameters", network.storage)
         trained = [network.epochs for network in self.networks]
-        runner = many.ManyRunner(
+        runner = ManyRunner(
             first.architecture, self._rows, task.data, seeds=[network.seed for network in self.networks],
             trained=trained, loss=loss, optimizers=optimizers, epochs=epochs, batch=task.batch, shuffle=task.shuffle,
             validation=task.validation, threads=task.threads, patience=patience, least=least,
@@ -238,7 +239,7 @@ class Ensemble:
         return chosen
 
     @staticmethod
-    def _history(runner: many.ManyRunner, classes: bool) -> EnsembleHistory:
+    def _history(runner: ManyRunner, classes: bool) -> EnsembleHistory:
         columns = runner.columns()
         none = np.zeros((0, columns.shape[2]))
         validated = len(columns) > 2

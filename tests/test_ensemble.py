@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn.cpu import many
-from fastnn.cpu.many import ManyRunner
+from fastnn.cpu import many_runner as many
+from fastnn.cpu.many_runner import ManyRunner
 
 draw = np.random.default_rng(6)
 X = draw.standard_normal((75, 4))  # 5 steps of 16 an epoch, the last of 11 samples

@@ -1,36 +1,26 @@
 """Many networks of one architecture trained side by side: workers take whole networks, and nobody waits at a barrier.
 
-A worker copies the next network's parameters and the optimizer's memory into arrays of its own, trains it there with
-the engine's own loop as if it were alone, and copies the result back where all of it is finite. So a network's bits
-are those that it would have by itself, whatever the number of workers, of networks, or the length of a chunk, and a
-network that has diverged or stalled is simply not taken again.
+Small networks are taken by the group and trained abreast (see `abreast`). Otherwise a worker copies the next network's
+parameters and the optimizer's memory into arrays of its own, trains it there with the engine's own loop as if it were
+alone, and copies the result back where all of it is finite. Either way a network's bits are those that it would have
+by itself, whatever the number of workers, of networks, or the length of a chunk, and a network that has diverged or
+stalled is simply not taken again.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from fastnn import compiler
 from fastnn.compiler import inner, kernel
-from fastnn.cpu import engine, train
-from fastnn.cpu.primitives import add, copy, new_barrier, replacing, store, wait_until
-from fastnn.cpu.team import Team, cores
-from fastnn.optimizers import WIDTH, Optimizer
+from fastnn.cpu import abreast, train
+from fastnn.cpu.primitives import add, copy, replacing, store, wait_until
 from fastnn.random import shuffle
 
 TRAINING, STALLED, DIVERGED = 0, 1, 2
 STATES = ("training", "stalled", "diverged")
 LOSS, HITS, VAL_LOSS, VAL_HITS = 0, 1, 2, 3  # columns of Many.results
-
-CHUNK_SECONDS = 0.2  # of one compiled call: long enough that what happens once a call is nothing beside it
-MOST_STEPS = 500_000  # of all networks in a chunk: bounds the table of coefficients (32 bytes a step in float32)
-FIRST_STEPS = 256  # of all networks in the first chunk, which is timed
-TEAM_SECONDS = 0.0005  # work that is shorter than this is done before a second thread has begun
-TURNS = 8  # turns for each worker in a chunk, so that they end together
 
 
 class Many(NamedTuple):
@@ -53,30 +43,129 @@ class Many(NamedTuple):
     begin: int  # every network in the queue has done as many steps
     goal: int  # and is to come to as many
     queue: np.ndarray  # int64 (k,): the networks that train
-    turns: int  # in how many pieces each of them goes through the chunk
+    groups: np.ndarray  # int64 (groups + 1,): where in the queue each group begins, which a worker takes together
+    abreast: int  # 1: a group trains abreast, 0: one after the other
+    turns: int  # in how many pieces each group goes through the chunk
     next: np.ndarray  # int64 (1,): the piece that a worker takes next
-    done: np.ndarray  # int64 (N,): pieces that a network has behind it
+    done: np.ndarray  # int64 (N,): pieces that a group has behind it
     table: np.ndarray  # int64 (N,): whose coefficients the network has
     coefficients: np.ndarray  # F (tables, steps, WIDTH)
 
 
 with_seed = replacing("seed")
 of_chunk = replacing("first", "steps", "coefficients")
+of_lane = replacing("losses", "hits")
 
 
 @kernel
-def train_many(net, work, data, run, many, worker):
-    """Bring the networks of the queue to step many.goal; net, work and run are the worker's own."""
+def train_many(net, work, data, run, many, lanes, worker):
+    """Bring the networks of the queue to step many.goal; net, work, run and lanes are the worker's own."""
     size = (many.goal - many.begin + many.turns - 1) // many.turns
+    groups = many.groups.size - 1
     while True:
         turn = add(many.next.ctypes.data, 1)
-        if turn >= many.queue.size * many.turns:
+        if turn >= groups * many.turns:
             return
-        n, piece = many.queue[turn % many.queue.size], turn // many.queue.size
-        done = many.done.ctypes.data + n * 8
+        group, piece = turn % groups, turn // groups
+        done = many.done.ctypes.data + group * 8
         wait_until(done, piece)  # whoever has the piece before is at work on it: pieces are taken in order
-        train_one(net, work, data, run, many, n, min(many.goal, many.begin + (piece + 1) * size))
+        begin, goal = many.begin + piece * size, min(many.goal, many.begin + (piece + 1) * size)
+        train_group(net, work, data, run, many, lanes, many.groups[group], many.groups[group + 1], begin, goal)
         store(done, piece + 1)
+
+
+@inner
+def train_group(net, work, data, run, many, lanes, first, end, begin, goal):
+    """Train the networks queue[first : end] to step `goal`; abreast, if they are many that are at `begin`."""
+    L, alive = lanes.ones.size, 0
+    for lane in range(min(L, end - first)):
+        n = many.queue[first + lane]
+        if many.state[n] == TRAINING and many.steps[n] == begin:
+            lanes.network[alive] = n
+            alive += 1
+    if many.abreast == 0 or alive * 2 < L:
+        for i in range(first, end):
+            train_one(net, work, data, run, many, many.queue[i], goal)
+        return
+    for lane in range(L):
+        lanes.live[lane] = lane < alive
+        lanes.network[lane] = lanes.network[min(lane, alive - 1)]  # an idle lane does what a live one does
+        enter(many, lanes, lane)
+    per_epoch = (run.order.size + run.batch - 1) // run.batch
+    step = begin
+    while step < goal and alive > 0:
+        position = step % per_epoch
+        count = min(goal - step, per_epoch - position)
+        if run.shuffle != 0 and (step == begin or position == 0):
+            for lane in range(L):
+                n = lanes.network[lane]
+                shuffle(lanes.orders[lane], many.seeds[n], (many.first[n] + step) // per_epoch)
+        for s in range(count):
+            step_abreast(net, work, data, run, many, lanes, step, s, position)
+        for lane in range(L):
+            if lanes.live[lane] != 0:
+                lanes.live[lane] = leave(net, work, data, run, many, lanes, lane, count, goal)
+                alive -= lanes.live[lane] == 0
+        step += count
+
+
+@inner
+def step_abreast(net, work, data, run, many, lanes, step, s, position):
+    """Step `step` + `s`, batch `position` + `s` of the epoch, of the networks in the lanes."""
+    L = lanes.ones.size
+    first = (position + s) * run.batch
+    rows = min(run.batch, run.order.size - first)
+    for lane in range(L):
+        row = many.coefficients[many.table[lanes.network[lane]]][step + s - many.begin]
+        lanes.alpha[lane], lanes.beta[lane] = row[0], row[1]
+        for r in range(rows):
+            lanes.samples[lane * rows + r] = lanes.orders[lane, first + r]
+    abreast.step(net, work, data, lanes, rows)
+    for lane in range(L):
+        loss, hits = 0.0, 0.0
+        for r in range(rows):
+            loss += lanes.row_losses[lane * rows + r]
+            hits += lanes.row_hits[lane * rows + r]
+        lanes.losses[lane, s], lanes.hits[lane, s] = loss / rows, hits
+        if work.update > 0:
+            row = many.coefficients[many.table[lanes.network[lane]]][step + s - many.begin]
+            abreast.update(work, lanes, lane, row)
+
+
+@inner
+def enter(many, lanes, lane):
+    """Bring the numbers of the lane's network into the lane."""
+    n, L, size = lanes.network[lane], lanes.ones.size, lanes.own_gradient.size
+    for i in range(size):
+        lanes.own[lane, i] = many.parameters[n, i]
+        lanes.parameters[i * L + lane] = many.parameters[n, i]
+    for i in range(lanes.m.shape[1]):
+        lanes.m[lane, i] = many.m[n, i]
+    for i in range(lanes.v.shape[1]):
+        lanes.v[lane, i] = many.v[n, i]
+
+
+@inner
+def leave(net, work, data, run, many, lanes, lane, count, goal):
+    """Account for `count` steps of the lane's network, as long as they are finite; returns whether it goes on."""
+    n, L, size = lanes.network[lane], lanes.ones.size, lanes.own_gradient.size
+    for i in range(size):
+        lanes.own[lane, i] = lanes.parameters[i * L + lane]
+    if not (finite(lanes.losses[lane], count) and finite(lanes.own[lane], size)):
+        train_one(net, work, data, run, many, n, goal)  # which finds the step that goes wrong
+        return 0
+    for i in range(size):
+        many.parameters[n, i] = lanes.own[lane, i]
+    for i in range(lanes.m.shape[1]):
+        many.m[n, i] = lanes.m[lane, i]
+    for i in range(lanes.v.shape[1]):
+        many.v[n, i] = lanes.v[lane, i]
+    per_epoch = (run.order.size + run.batch - 1) // run.batch
+    if run.validation.samples > 0 and (many.steps[n] + count) % per_epoch == 0:
+        exchange(net, work, many, n, False)
+        train.train(net, work, data, of_chunk(run, (0, 0, many.coefficients[0][:0])), 0)
+    record(of_lane(run, (lanes.losses[lane], lanes.hits[lane])), many, n, count, per_epoch)
+    return int(many.state[n] == TRAINING)
 
 
 @inner
@@ -155,158 +244,3 @@ def record(run, many, n, count, per_epoch):
         many.waited[n] += 1
         if many.waited[n] >= many.patience:
             many.state[n] = STALLED
-
-
-class ManyRunner:
-    """Trains the networks whose parameters are the rows of `parameters` (N, P or more) for `epochs` epochs.
-
-    `trained` (N,) are the epochs that each has been trained before, `optimizers` one for each, all of one kind. Data
-    and numbers have been checked.
-    """
-
-    def __init__(
-        self,
-        architecture: engine.Architecture,
-        parameters: np.ndarray,
-        data: tuple[np.ndarray, np.ndarray],
-        *,
-        seeds: Sequence[int],
-        trained: Sequence[int],
-        loss: str,
-        optimizers: Sequence[Optimizer],
-        epochs: int,
-        batch: int,
-        shuffle: bool = True,
-        validation: tuple[np.ndarray, np.ndarray] | None = None,
-        threads: int | None = None,
-        patience: int | None = None,
-        least: float = 0.0,
-    ) -> None:
-        count, self.F = len(parameters), architecture.F
-        workers = min(count, threads or cores())
-        size = engine.plan.offsets(architecture.sizes)[2]
-        with compiler.preparing():
-            # Each worker's own tables and arrays are those of a network that trains alone.
-            self._alone = [
-                engine.Runner(
-                    architecture, engine.aligned(size, self.F), data, loss=loss, optimizer=optimizers[0], batch=batch,
-                    shuffle=shuffle, validation=validation, threads=1,
-                )
-                for _ in range(workers)
-            ]  # fmt: skip
-            self.per_epoch = self._alone[0].per_epoch
-            self._runs = [self._run(alone) for alone in self._alone]
-            slots = optimizers[0].slots
-            self.many = Many(
-                parameters=parameters,
-                m=np.zeros((count, size if slots > 0 else 0), self.F),
-                v=np.zeros((count, size if slots > 1 else 0), self.F),
-                seeds=np.array(seeds, np.int64),
-                first=np.array(trained, np.int64) * self.per_epoch,
-                steps=np.zeros(count, np.int64),
-                state=np.zeros(count, np.int64),
-                sums=np.zeros((count, 3)),
-                best=np.full(count, np.inf),
-                waited=np.zeros(count, np.int64),
-                results=np.full((count, epochs, 2 if validation is None else 4), np.nan),
-                patience=2**62 if patience is None else patience,
-                least=float(least),
-                begin=0,
-                goal=0,
-                queue=np.arange(count),
-                turns=1,
-                next=np.zeros(1, np.int64),
-                done=np.zeros(count, np.int64),
-                table=np.zeros(count, np.int64),
-                coefficients=np.zeros((1, 0, WIDTH), self.F),
-            )
-            tables = {optimizer: k for k, optimizer in enumerate(dict.fromkeys(optimizers))}
-            self.many.table[:] = [tables[optimizer] for optimizer in optimizers]
-            self._distinct = list(tables)
-            self.goal = epochs * self.per_epoch
-            self._threads, self._seconds = threads, 0.0  # of a step of one network in one thread
-            self._barrier, self._team = new_barrier(), Team(workers)
-            self._enter(1)  # compiles
-
-    def _run(self, alone: engine.Runner) -> train.Run:
-        return train.Run(
-            workers=1,
-            first=0,
-            steps=0,
-            batch=alone.batch,
-            order=alone.order,
-            shuffle=int(alone.shuffle),
-            coefficients=np.zeros((0, WIDTH), self.F),
-            losses=np.zeros(alone.per_epoch),
-            hits=np.zeros(alone.per_epoch),
-            validation=alone.validation,
-            counting=alone.counting,
-            val_sums=alone.val_sums,
-            val_results=np.zeros((int(alone.validation.samples > 0), 2)),
-        )
-
-    def _enter(self, workers: int) -> None:
-        def enter(worker: int) -> None:
-            alone = self._alone[worker]
-            train_many(alone.net, alone.works[1], alone.data, self._runs[worker], self.many, worker)
-
-        self._team.run(enter, barrier=self._barrier, workers=workers)
-
-    def chunks(self) -> Iterator[None]:
-        """Train; stops after each chunk. An exception (Ctrl-C) leaves every network as some step of it left it."""
-        steps = max(1, FIRST_STEPS // len(self.many.queue))
-        begin = 0
-        try:
-            while begin < self.goal and (queue := np.flatnonzero(self.many.state == TRAINING)).size:
-                goal = min(self.goal, begin + steps)
-                took = self._chunk(queue, begin, goal)
-                wanted = int(CHUNK_SECONDS / max(took / (goal - begin), 1e-9))
-                # At most eight times more at once: the first chunk may have been slowed by anything.
-                steps = max(1, min(wanted, 8 * (goal - begin), MOST_STEPS // len(queue)))
-                begin = goal
-                left = -begin % self.per_epoch
-                if steps > left + self.per_epoch:  # whole epochs: an order that is cut is drawn once more
-                    steps -= (steps - left) % self.per_epoch
-                yield
-        finally:
-            self._team.close()
-
-    def _chunk(self, queue: np.ndarray, begin: int, goal: int) -> float:
-        """Bring the networks of the queue from step `begin` to `goal`; returns the seconds that it took."""
-        began = time.perf_counter()
-        workers = min(len(queue), self._team.workers)
-        if self._threads is None and self._seconds * len(queue) * (goal - begin) < TEAM_SECONDS:
-            workers = 1
-        # Pieces, where networks are so few that a worker would wait for another one's last.
-        turns = 1 if workers == 1 else min(goal - begin, -(-TURNS * workers // len(queue)))
-        tables = [optimizer.coefficients(begin + 1, goal - begin, optimizer.lr) for optimizer in self._distinct]
-        with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
-            coefficients: np.ndarray = np.array(tables, self.F)
-        self.many.next[:] = self.many.done[:] = 0
-        self.many = self.many._replace(begin=begin, goal=goal, queue=queue, turns=turns, coefficients=coefficients)
-        self._enter(workers)
-        took = time.perf_counter() - began
-        self._seconds = took * workers / (len(queue) * (goal - begin))
-        return took
-
-    def columns(self) -> np.ndarray:
-        """(2 or 4, epochs, N): LOSS, HITS ... of each epoch and network, NaN where a network had stopped."""
-        epochs = int(self.many.steps.max()) // self.per_epoch
-        return np.ascontiguousarray(self.many.results[:, :epochs].transpose(2, 1, 0))
-
-    def states(self) -> tuple[str, ...]:
-        """What became of each network."""
-        finished = self.many.steps == self.goal
-        return tuple("finished" if end else STATES[state] for end, state in zip(finished, self.many.state, strict=True))
-
-    @property
-    def epochs(self) -> np.ndarray:
-        """(N,): epochs that each network has completed in this training."""
-        return self.many.steps // self.per_epoch
-
-
-def new_parameters(count: int, size: int, F: Any) -> np.ndarray:
-    """Zeros for `count` networks of `size` parameters: rows (count, size or more) as `engine.aligned` makes one."""
-    line = 64 // np.dtype(F).itemsize
-    pitch = -(-(size + engine.SPARE) // line) * line
-    return engine.aligned(count * pitch, F).reshape(count, pitch)

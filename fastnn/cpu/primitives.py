@@ -51,6 +51,19 @@ def copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
     return types.void(types.intp, types.intp, types.intp), codegen
 
 
+@intrinsic
+def move(typingctx: Any, target: Any, source: Any, like: Any) -> Any:
+    """Copy one number of the type of `like` from address `source` to address `target`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = context.get_value_type(like)
+        value = builder.load(builder.inttoptr(args[1], number.as_pointer()))
+        builder.store(value, builder.inttoptr(args[0], number.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, like), codegen
+
+
 def replacing(*names: str) -> Any:
     """replace(of, values): the NamedTuple `of` with a tuple of other values of the same types in its fields `names`."""
 
