@@ -3,7 +3,8 @@
 What it prints, each as a line of JSON:
   rate     steps a second with the Train screen open at 160x45, against the same trainer without a screen, for one
            training thread and for two (runs alternate; the medians are compared)
-  lag      how late the event loop's own timer is while training runs: p50, p95, p99, in milliseconds
+  lag      how late the event loop's own timer is while training runs: p50, p95, p99, in milliseconds; and the share
+           of one core that the UI's own thread takes meanwhile
   key      from a key to the end of the frame that shows its effect: p50, p95, in milliseconds
   start    from starting the process to the first frame, with a warm cache, in seconds
   memory   growth of the process over `--seconds` of training on screen, in megabytes
@@ -59,12 +60,13 @@ def child(part: str, threads: int, seconds: float) -> dict[str, Any]:
             result.update(await keys(app, seconds))
         else:
             first, began = session.view.snapshot, time.perf_counter()
-            memory, lags = resident(), []
+            memory, lags, worked = resident(), [], time.thread_time()
             while time.perf_counter() - began < seconds:
                 before = time.perf_counter()
                 await asyncio.sleep(0.005)
                 lags.append(time.perf_counter() - before - 0.005)
             last, took = session.view.snapshot, time.perf_counter() - began
+            result["drawing"] = (time.thread_time() - worked) / took
             result.update(rate=(last.step - first.step) / took, lags=lags, grown=resident() - memory)
         app.exit()
 
@@ -193,7 +195,8 @@ def measure(part: str, threads: list[int], seconds: float, rounds: int) -> None:
         elif part == "key":
             told = quantiles(screen(part, count, seconds)["keys"])
         elif part == "lag":
-            told = quantiles(screen(part, count, seconds)["lags"])
+            seen = screen(part, count, seconds)
+            told = {**quantiles(seen["lags"]), "drawing": seen["drawing"]}
         else:
             told = {"grown_mb": screen(part, count, seconds)["grown"], "seconds": seconds}
         print(json.dumps({"part": part, "threads": count, **told}), flush=True)

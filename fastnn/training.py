@@ -46,6 +46,11 @@ class State:
     snapshot: Snapshot
 
     @property
+    def loss(self) -> float:
+        """The loss that its snapshot shows; NaN before the first step."""
+        return self.snapshot.loss
+
+    @property
     def nbytes(self) -> int:
         """Memory that it takes, but for what all states share."""
         numbers = sum(array.nbytes for array in (self.parameters, *self.memory))
@@ -134,7 +139,7 @@ class Trainer:
         with self._changed:
             waiting = self._budget if self._paused else 0  # two commands before a chunk are two steps
             self._paused, self._budget = True, max(0, waiting) + 1
-            self._changed.notify_all()
+            self._wake()
 
     def finish_epoch(self) -> None:
         """Go on to the end of the epoch, then wait."""
@@ -164,7 +169,15 @@ class Trainer:
     def _command(self, paused: bool, budget: int = 0) -> None:
         with self._changed:
             self._paused, self._budget = paused, budget
+            if budget or not paused:
+                self._wake()
             self._changed.notify_all()
+
+    def _wake(self) -> None:
+        """To go on; a pause that comes before the next chunk is then told like any other, and nobody waits in vain."""
+        if self.state == "paused":
+            self.state = "running"
+        self._changed.notify_all()
 
     # ---- progress ----------------------------------------------------------------------------------------------------
 

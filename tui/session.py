@@ -11,32 +11,20 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tui.config import RATE_HIGH, RATE_LOW, RunConfig
+from tui.probes import SECONDS, ProbeFunction, Probes
 from tui.record import Record
 from tui.timeline import Timeline
-from tui.view import Backend, Found, Run, View, explain
+from tui.view import Backend, Run, View, explain
 
 WATCH_SECONDS = 0.2  # between two looks at the layers while training runs
-PROBE_SECONDS = 0.2
 CHUNK_SECONDS = 0.04  # of training at a limited speed
 # How a run that diverged goes on.
 GENTLER = 0.1
-
-ProbeFunction = Callable[[Run], Any]
-
-
-@dataclass
-class _Probe:
-    """A question that a screen asks again and again, and when it was answered last."""
-
-    function: ProbeFunction
-    share: float
-    seconds: float
-    next: float = 0.0
-    seen: tuple[Any, ...] = ()
+EXPLODED = 4.0  # times the lowest loss of the run: from there on it was diverging
 
 
 class Session:
@@ -59,7 +47,7 @@ class Session:
         self._fastest = 0  # the trainer's own limit of steps in a chunk
         self._edits = 0
         self._watched: tuple[str, ...] = ("activations",)
-        self._probes: dict[str, _Probe] = {}
+        self._probes = Probes()
         self._timeline = Timeline()
 
     # What the screen calls
@@ -108,10 +96,8 @@ class Session:
         self._commands.put(("limit", steps))
 
     def go_on_gently(self) -> None:
-        """After a divergence: a tenth of the learning rate, and on from the last good parameters."""
-        if self._view.state == "diverged":
-            self.set_rate(self._view.rate * GENTLER)
-            self.toggle()
+        """After a divergence: a tenth of the learning rate, and on from the last good state that was kept."""
+        self._commands.put(("gently", None))
 
     def undo(self) -> None:
         """Go back to the moment kept before this one (a single step is undone exactly), and pause."""
@@ -141,7 +127,7 @@ class Session:
         self._commands.put(("watch", kinds))
 
     def probe(
-        self, name: str, function: ProbeFunction | None, *, share: float = 0.05, seconds: float = PROBE_SECONDS
+        self, name: str, function: ProbeFunction | None, *, share: float = 0.05, seconds: float = SECONDS
     ) -> None:
         """Have `function(run)` called on the training thread again and again; its result comes as `view.found[name]`.
 
@@ -217,6 +203,8 @@ class Session:
             self._look_again(again=True)
         elif name == "back":
             self._go_back(value)
+        elif name == "gently":
+            self._go_on_gently()
         elif name == "stop":
             if self._snapshots is not None and self._view.state != "ready":
                 trainer.stop()
@@ -298,8 +286,6 @@ class Session:
         self._set_limit(self._view.limit)
         self.record.clear()
         self._timeline.clear()
-        for probe in self._probes.values():
-            probe.next = 0.0
         self.record.add(first)
         new = {"config": wanted, "run": run, "sizes": run.sizes, "rate": wanted.learning_rate, "found": {}}
         shown = {"snapshot": first, "state": state_of(first), "message": ""}
@@ -316,8 +302,8 @@ class Session:
                 close()
         self._snapshots, self._moving = None, False
 
-    def _go_back(self, step: float | None) -> None:
-        """Pause, and restore the state before this one, or the one at a step."""
+    def _go_back(self, where: float | Callable[[], Any] | None) -> None:
+        """Pause, and restore the state before this one, the one at a step, or the one that a function finds."""
         assert self._run is not None
         trainer = self._run.trainer
         if self._moving:
@@ -325,7 +311,10 @@ class Session:
             while self._moving:
                 self._advance()
         now = self._view.snapshot.step
-        state = self._timeline.before(now) if step is None else self._timeline.at(min(step, now))
+        if callable(where):
+            state = where()
+        else:
+            state = self._timeline.before(now) if where is None else self._timeline.at(min(where, now))
         if state is None or state.step > now:
             return
         trainer.restore(state)
@@ -337,6 +326,22 @@ class Session:
         self._edits += 1
         snapshot = replace(trainer.look(), state="paused")
         self._change(snapshot=snapshot, state=state_of(snapshot), rate=snapshot.learning_rate, message="")
+
+    def _last_good(self) -> Any:
+        """The latest kept state from before the loss began to explode; the finite numbers just before the end are no
+        start for anything (a loss of 8e15 was seen)."""
+        _, losses = self.record.curve("loss")
+        limit = EXPLODED * float(losses.min()) if losses.size else 0.0
+        return self._timeline.latest(lambda state: state.step == 0 or state.loss <= limit)
+
+    def _go_on_gently(self) -> None:
+        """A second press finds the run on its way."""
+        if self._view.state == "diverged" and self._run is not None:
+            rate = max(self._view.rate * GENTLER, RATE_LOW)
+            self._go_back(self._last_good)
+            self._change(rate=rate)
+            self._run.trainer.set_learning_rate(rate)
+            self._obey("toggle", None)
 
     # Looking
 
@@ -351,27 +356,16 @@ class Session:
             self._change(snapshot=replace(looked, state=view.snapshot.state))
 
     def _set_probe(self, name: str, function: ProbeFunction | None, share: float, seconds: float) -> None:
-        self._probes.pop(name, None)
+        self._probes.set(name, function, share, seconds)
         self._change(found={key: value for key, value in self._view.found.items() if key != name})
-        if function is not None:
-            self._probes[name] = _Probe(function, share, seconds)
 
     def _look_around(self) -> None:
-        """Answer the probes that are due, of a network that has changed since."""
+        """Answer the probes that are due."""
         view = self._view
         if self._run is None or view.snapshot is None:
             return
-        now = (self._run, view.snapshot.step, self._edits, view.snapshot.learning_rate)
-        for name, probe in self._probes.items():
-            began = time.monotonic()
-            if probe.seen == now or (self._moving and began < probe.next):
-                continue
-            try:
-                found = Found(view.snapshot.step, probe.function(self._run))
-            except Exception as error:  # noqa: BLE001 - a question that fails does not end the run
-                found = Found(view.snapshot.step, error=explain(error))
-            ended = time.monotonic()
-            probe.seen, probe.next = now, began + max(probe.seconds, (ended - began) / probe.share)
+        state = (self._edits, view.snapshot.learning_rate)
+        for name, found in self._probes.answers(self._run, view.snapshot.step, state, moving=self._moving):
             self._change(found={**self._view.found, name: found})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import Any
 
 MOST_STATES = 240
@@ -67,6 +68,10 @@ class Timeline:
         """The latest state before a step, or None."""
         at = bisect_left(self._steps, step)
         return self._states[at - 1] if at else None
+
+    def latest(self, good: Callable[[Any], bool]) -> Any:
+        """The latest state of which `good` is true, or None."""
+        return next((state for state in reversed(self._states) if good(state)), None)
 
     def at(self, step: float) -> Any:
         """The latest state at a step or before, else the first; None when nothing is kept."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-# Drawing all plots on one tick made keys wait 88 to 232 ms (95th percentile), one plot a tick 18 to 35 ms.
+# Drawing all plots in one go made keys wait 88 to 232 ms (95th percentile); a frame draws what fits into this.
+BUDGET = 0.008
 PLOT_SECONDS = 0.2
-# Rest this many times as long as the last drawing took: a tenth of a core at most, on slow machines too.
+# Textual composes and paints the whole screen for a frame, whatever has changed: some 8 ms at 160x45. Rest this many
+# times as long as drawing and painting took: a tenth of a core, so that two training threads on two cores keep going.
+PAINT = 0.008
 REST = 9.0
 LONGEST_REST = 0.5
 
@@ -21,7 +24,7 @@ def same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 class Turns:
-    """Gives each plot its turn: at most one at a time, each a few times a second, and only when it is behind."""
+    """Gives each plot its turn: a few in a frame, each at most five times a second, and only when it is behind."""
 
     def __init__(self) -> None:
         self._shown: dict[Hashable, tuple[tuple[Any, ...], float]] = {}
@@ -33,10 +36,16 @@ class Turns:
         shown = self._shown.get(plot)
         return shown is not None and same(shown[0], key)
 
+    def resting(self, now: float) -> bool:
+        """Whether the last frame is not paid for yet."""
+        return now < self._rest_until
+
+    def rest(self, began: float, ended: float) -> None:
+        """A frame has been drawn: leave the processor to training."""
+        self._rest_until = ended + min(REST * (ended - began + PAINT), LONGEST_REST)
+
     def pick(self, plots: Sequence[Hashable], keys: Sequence[tuple[Any, ...]], now: float) -> int | None:
         """The number of the plot to draw now, or None."""
-        if now < self._rest_until:
-            return None
         for offset in range(len(plots)):
             number = (self._next + offset) % len(plots)
             shown = self._shown.get(plots[number])
@@ -45,11 +54,10 @@ class Turns:
                 return number
         return None
 
-    def drew(self, plots: Sequence[Hashable], number: int, key: tuple[Any, ...], began: float, ended: float) -> None:
+    def drew(self, plots: Sequence[Hashable], number: int, key: tuple[Any, ...], now: float) -> None:
         """Take note of a drawing, and forget plots that are gone."""
         self._shown = {plot: self._shown[plot] for plot in plots if plot in self._shown}
-        self._shown[plots[number]] = (key, began)
-        self._rest_until = ended + min(REST * (ended - began), LONGEST_REST)
+        self._shown[plots[number]] = (key, now)
 
     def hurry(self, plot: Hashable) -> None:
         """Draw this plot at its next turn, whatever it shows: a person has pressed a key."""

@@ -29,6 +29,7 @@ FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3)}
 class FakeState:
     step: int
     rate: float
+    loss: float
     nbytes: int = 1000
 
 
@@ -90,7 +91,7 @@ class FakeTrainer:
         return self.snapshot(self.target)
 
     def keep(self) -> FakeState:
-        return FakeState(self.done, self.learning_rate)
+        return FakeState(self.done, self.learning_rate, self.snapshot(self.target).loss)
 
     def restore(self, state: FakeState) -> Snapshot:
         self.done, self.learning_rate = state.step, state.rate

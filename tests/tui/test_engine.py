@@ -139,6 +139,35 @@ def test_going_back_and_on_again_ends_with_the_same_bits(session):
     assert ends[0] == ends[1]
 
 
+def test_after_a_divergence_training_goes_on_from_before_it(session):
+    apply(session, RunConfig("digits", (16,), epochs=10_000, learning_rate=0.01))
+    session.step()
+    good = reach(session, lambda v: v.state == "paused")
+    session.set_rate(1e12)
+    session.toggle()
+    assert reach(session, lambda v: v.state == "diverged").snapshot.culprit is not None
+    session.set_rate(0.1)
+    session.go_on_gently()
+    session.go_on_gently()  # a second press changes nothing
+    view = reach(session, lambda v: v.snapshot.step > good.snapshot.step + 500)
+    assert view.rate == pytest.approx(0.01)
+    assert view.state == "running" and view.snapshot.loss < 2.3
+    session.stop()
+    reach(session, lambda v: v.state == "stopped")
+
+
+@pytest.mark.parametrize("first", ["toggle", "finish_epoch"])
+def test_a_pause_before_the_first_chunk_leaves_nobody_waiting(session, first):
+    apply(session, RunConfig("moons", (8,)))
+    for _ in range(20):
+        getattr(session, first)()
+        session.toggle()
+    session.step()
+    reach(session, lambda v: v.state == "paused" and v.snapshot.step >= 1)
+    number = session.reset()
+    assert reach(session, lambda v: v.answered == number).state == "ready"
+
+
 def test_reset_repeats_the_same_run(session):
     losses = []
     for _ in range(2):

@@ -23,6 +23,7 @@ def test_the_latest_before_and_at_a_step():
     line = filled([0, 10, 20])
     assert line.before(20) == State(10) and line.before(0) is None and line.before(5) == State(0)
     assert line.at(20) == State(20) and line.at(19.5) == State(10) and line.at(-3) == State(0)
+    assert line.latest(lambda state: state.step < 15) == State(10) and line.latest(lambda state: False) is None
     assert Timeline().at(5) is None and Timeline().before(5) is None
 
 

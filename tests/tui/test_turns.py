@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tui.turns import LONGEST_REST, PLOT_SECONDS, REST, Turns, same
+from tui.turns import LONGEST_REST, PAINT, PLOT_SECONDS, REST, Turns, same
 
 PLOTS = ["loss", "L1", "L2"]
 
@@ -17,7 +17,7 @@ def test_one_after_the_other_and_then_none_until_something_changes():
     for _ in range(5):
         number = turns.pick(PLOTS, keys(first), now)
         if number is not None:
-            turns.drew(PLOTS, number, (first,), now, now)
+            turns.drew(PLOTS, number, (first,), now)
         order.append(number)
         now += PLOT_SECONDS
     assert order == [0, 1, 2, None, None]
@@ -31,24 +31,27 @@ def test_no_plot_is_drawn_more_than_five_times_a_second():
         now = tick * 0.02
         number = turns.pick(PLOTS, keys(object()), now)
         if number is not None:
-            turns.drew(PLOTS, number, (object(),), now, now)
+            turns.drew(PLOTS, number, (object(),), now)
             drawn.append(number)
     assert max(drawn.count(n) for n in range(3)) <= 10 and min(drawn.count(n) for n in range(3)) >= 9
 
 
-def test_costly_drawing_rests():
+def test_a_frame_rests_for_what_it_took_and_for_its_painting():
     turns = Turns()
-    turns.drew(PLOTS, 0, (None,), 1.0, 1.01)
-    assert turns.pick(PLOTS, keys(object()), 1.005 + REST * 0.01) is None
-    assert turns.pick(PLOTS, keys(object()), 1.015 + REST * 0.01) is not None
-    turns.drew(PLOTS, 0, (None,), 2.0, 9.0)
-    assert turns.pick(PLOTS, keys(object()), 9.01 + LONGEST_REST) is not None
+    assert not turns.resting(1.0)
+    turns.rest(1.0, 1.01)
+    assert turns.resting(1.005 + REST * (0.01 + PAINT)) and not turns.resting(1.015 + REST * (0.01 + PAINT))
+    turns.rest(2.0, 9.0)
+    assert turns.resting(9.4) and not turns.resting(9.01 + LONGEST_REST)
+    turns.rest(10.0, 10.01)
+    turns.hurry("loss")
+    assert not turns.resting(10.01), "a key has been pressed"
 
 
 def test_a_plot_in_a_hurry_does_not_wait():
     turns, content = Turns(), object()
     for number in range(3):
-        turns.drew(PLOTS, number, (content,), 0.0, 9.0)
+        turns.drew(PLOTS, number, (content,), 9.0)
     assert turns.pick(PLOTS, keys(content), 9.0) is None
     turns.hurry("L1")
     assert turns.pick(PLOTS, keys(content), 9.0) == 1
@@ -57,8 +60,8 @@ def test_a_plot_in_a_hurry_does_not_wait():
 def test_plots_that_are_gone_are_forgotten():
     turns = Turns()
     for number in range(3):
-        turns.drew(PLOTS, number, (None,), 0.0, 0.0)
-    turns.drew(PLOTS[:1], 0, (None,), 0.0, 0.0)
+        turns.drew(PLOTS, number, (None,), 0.0)
+    turns.drew(PLOTS[:1], 0, (None,), 0.0)
     assert set(turns._shown) == {"loss"}
     assert turns.pick([], [], 9.0) is None
 

@@ -39,6 +39,11 @@ class Once(Base):
 class Palette(Once, CommandPalette):
     """The command palette."""
 
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Close, and stop the search, which fails once its list is gone."""
+        self.workers.cancel_node(self)
+        return super().dismiss(result)
+
 
 class Confirm(Once, ModalScreen[bool]):
     """Asks a question; `again` is the key that asked, and pressing it twice means yes."""

@@ -16,7 +16,7 @@ from tui import numbers
 from tui.actions import ACTIONS, Action, of_mode
 from tui.screens.commands import Commands
 from tui.session import Session
-from tui.turns import Turns
+from tui.turns import BUDGET, Turns
 from tui.view import View
 from tui.widgets.drawer import Drawer
 from tui.widgets.keybar import KeyBar
@@ -56,7 +56,7 @@ class ModeScreen(Commands, Screen[None]):
         self._seen = -1
         self._shown: Any = None
         self._shown_at = 0.0
-        self._shown_state = ""
+        self._shown_state = self._message = ""
         self._shown_rate = 0.0
 
     # What a mode gives
@@ -75,7 +75,8 @@ class ModeScreen(Commands, Screen[None]):
 
     def plots(self) -> list[Plot]:
         """The plots that take turns: those that can be seen."""
-        return [plot for plot in self.query(Plot) if plot.region.overlaps(self.region)]
+        found = self._panes.walk_children(Plot)
+        return [plot for plot in found if plot.region.overlaps(self.region)]
 
     # What it has
 
@@ -108,6 +109,9 @@ class ModeScreen(Commands, Screen[None]):
 
     def on_mount(self) -> None:
         """Start the timer that reads the session."""
+        # Looked up once: a query goes through all widgets, and took a third of each tick.
+        self._panes = self.query_one("#panes")
+        self._frame = (self.query_one(Status), self.query_one(KeyBar), self.query_one("#message", Static))
         self.set_interval(1 / self.ui.options.fps, self.tick)
         self.call_after_refresh(self.tick)
 
@@ -128,31 +132,35 @@ class ModeScreen(Commands, Screen[None]):
     # Showing
 
     async def tick(self) -> None:
-        """Show the newest numbers, and draw at most one plot."""
+        """Show the newest numbers, and draw what fits into a frame."""
         if not self.is_mounted or self.ui.base is not self:
             return
-        view = self.view
-        if view.version != self._seen and self._is_due(view):
-            self._seen, self._shown, self._shown_at = view.version, view.snapshot, time.monotonic()
+        view, began = self.view, time.monotonic()
+        resting = self.turns.resting(began)
+        if view.version != self._seen and self._is_due(view, began, resting):
+            self._seen, self._shown, self._shown_at = view.version, view.snapshot, began
             self._shown_state, self._shown_rate = view.state, view.rate
-            self.query_one(Status).show(view, self.actions, self.NAME)
-            self.query_one(KeyBar).show(self.placed("bar"), running=view.state == "running")
-            self._show_message(view)
+            status, keys, bar = self._frame
+            status.show(view, self.actions, self.NAME)
+            keys.show(self.placed("bar"), running=view.state == "running")
+            self._show_message(bar, view)
             await self.refresh_panes(view)
         self.answer(self.session.view)
-        self._draw_one(view)
+        if not resting:
+            self._draw_some(view, began)
 
-    def _is_due(self, view: View) -> bool:
-        """Whether to write the numbers: at once when something was done, else as often as one can read them."""
+    def _is_due(self, view: View, now: float, resting: bool) -> bool:
+        """Whether to write the numbers: at once when something was done, else along with the plots, as one can read."""
         busy = view.state == self._shown_state == "running" and view.rate == self._shown_rate
-        return not busy or time.monotonic() - self._shown_at >= NUMBER_SECONDS
+        return not busy or (not resting and now - self._shown_at >= NUMBER_SECONDS)
 
-    def _show_message(self, view: View) -> None:
-        bar = self.query_one("#message", Static)
+    def _show_message(self, bar: Static, view: View) -> None:
         text = self.message(view)
-        bar.update(text, layout=False)
-        bar.display = bool(text)
-        bar.set_class(view.state in ("diverged", "failed"), "-alarm")
+        if text != self._message:
+            self._message = text
+            bar.update(text, layout=False)
+            bar.display = bool(text)
+            bar.set_class(view.state in ("diverged", "failed"), "-alarm")
 
     def message(self, view: View) -> str:
         """The line above the panes; "" for none."""
@@ -176,14 +184,20 @@ class ModeScreen(Commands, Screen[None]):
             return f"{view.busy}…"
         return "space starts training" if view.state == "ready" else ""
 
-    def _draw_one(self, view: View) -> None:
-        """Draw the plot whose turn it is, if any."""
-        plots, began = self.plots(), time.monotonic()
+    def _draw_some(self, view: View, began: float) -> None:
+        """Draw the plots whose turn it is, as many as fit into a frame."""
+        plots = self.plots()
         keys = [plot.key(view) for plot in plots]
-        number = self.turns.pick(plots, keys, began)
-        if number is not None:
+        now = began
+        while now - began < BUDGET:
+            number = self.turns.pick(plots, keys, now)
+            if number is None:
+                break
             plots[number].show(view)
-            self.turns.drew(plots, number, keys[number], began, time.monotonic())
+            self.turns.drew(plots, number, keys[number], now)
+            now = time.monotonic()
+        if now > began:
+            self.turns.rest(began, now)
 
     @on(Drawer.Applied)
     def _drawer_applied(self, event: Drawer.Applied) -> None:

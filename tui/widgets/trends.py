@@ -91,6 +91,7 @@ class TrendPlot(Plot):
         self.curves: list[Points] = []
         self.marks: list[tuple[float, float]] = []
         self.chart: Chart | None = None
+        self._written: tuple[object, ...] = ()
 
     # What it shows
 
@@ -148,8 +149,12 @@ class TrendPlot(Plot):
             parts += [Content.styled(f"{line} {g.label}" if named else line, hexadecimal(g.color)) for g in look.ghosts]
         if self.frozen and self._roomy:
             parts.append(Content.styled(" FROZEN ", "reverse bold $state-paused"))
-        self.border_title = Content("  ").join(parts)
-        self.border_subtitle = self.keys(self.actions) if self.actions else ""
+        # A border that is written is painted again, with all that it holds.
+        written = (tuple(part.markup for part in parts), self.actions)
+        if written != self._written:
+            self._written = written
+            self.border_title = Content("  ").join(parts)
+            self.border_subtitle = self.keys(self.actions) if self.actions else ""
 
     def _read(self, number: int) -> float | None:
         """The value of a curve at the cursor, or at its nearest point to the left."""
