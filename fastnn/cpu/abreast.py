@@ -5,7 +5,8 @@ as a vector has lanes, side by side, make every product and every function of a 
 a transposed copy. Each lane does what `phases` does for a network alone, sum by sum in the same order: the same bits.
 
 Legend: L lanes, P parameters, R rows of a batch, I and O units before and after a layer. Buffers are (R, units, L) and
-parameters (P, L); the loss and update rules, which are made for one network, get their numbers network by network.
+parameters (P, L); update rules with a memory, whose coefficients are those of one network, get their numbers network by
+network.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.compiler import block, inner
+from fastnn.cpu import blocks
 from fastnn.cpu.machine import lanes, machine
 from fastnn.cpu.primitives import call, move
 
@@ -39,10 +41,11 @@ class Abreast(NamedTuple):
     buffer: np.ndarray  # F
     outputs: np.ndarray  # (layers + 1,) where the batch's outputs of units l begin
     deltas: np.ndarray  # (layers + 1,)
-    logits: np.ndarray  # F (L * R * O,): the last outputs, network by network, for the loss
-    dlogits: np.ndarray  # F
-    samples: np.ndarray  # int64 (L * R,): the samples of each network's batch
-    row_losses: np.ndarray  # F (L * R,)
+    samples: np.ndarray  # int64 (R * L,): the samples of each network's batch
+    space: np.ndarray  # F (2 * R * L,), for the loss
+    columns: np.ndarray  # F (O * R * L,), for the loss: its outputs
+    wanted: np.ndarray  # F (O * R * L,): and targets
+    row_losses: np.ndarray  # F (R * L,)
     row_hits: np.ndarray  # F
     orders: np.ndarray  # int64 (L, n): each network's order of samples
     network: np.ndarray  # int64 (L,): who is in the lane
@@ -53,17 +56,18 @@ class Abreast(NamedTuple):
     alpha: np.ndarray  # F (L,): coefficients of gradient and parameter in each lane's update
     beta: np.ndarray  # F (L,)
     product: int  # address
+    loss: int  # address
 
 
 @inner
 def step(net, work, data, a, rows):
-    """One update of all lanes from the batches whose samples are a.samples (L, rows)."""
+    """One update of all lanes from the batches whose samples are a.samples (rows, L)."""
     L, F, last = a.ones.size, net.one.itemsize, net.sizes.size - 1
     base, ones, weights = a.buffer.ctypes.data, a.ones.ctypes.data, a.parameters.ctypes.data
     width = net.sizes[0]
     for lane in range(L):
         for r in range(rows):
-            source = data.inputs + a.samples[lane * rows + r] * data.row * F
+            source = data.inputs + a.samples[r * L + lane] * data.row * F
             to = base + (a.outputs[0] + r * width * L + lane) * F
             for i in range(width):
                 move(to + i * L * F, source + i * F, net.one[0])
@@ -75,7 +79,13 @@ def step(net, work, data, a, rows):
         if net.forward[layer] != 0:
             call(net.forward[layer], (z, rows * fan_out * L, net.slope[layer]))
 
-    losses_of(net, work, data, a, rows)
+    width = net.sizes[last]
+    z, dz = base + a.outputs[last] * F, base + a.deltas[last] * F
+    call(a.loss, (z, dz, width, data.targets, a.samples.ctypes.data, a.row_losses.ctypes.data, a.row_hits.ctypes.data,
+                  rows, L, net.one[1] / net.one.dtype.type(rows), a.space.ctypes.data, a.columns.ctypes.data,
+                  a.wanted.ctypes.data))  # fmt: skip
+    if net.backward[last - 1] != 0:
+        call(net.backward[last - 1], (z, dz, rows * width * L, net.slope[last - 1]))
 
     for layer in range(last - 1, 0, -1):
         # z = x W  =>  dx = dz W^T; then y = f(z)  =>  dz = dy f'(z)
@@ -97,25 +107,6 @@ def step(net, work, data, a, rows):
         w, b = target + net.weight[layer] * L * F, target + net.bias[layer] * L * F
         call(a.product, (x, 1, fan_in, dz, fan_out, 1, w, fan_out, w, fan_out, fan_in, fan_out, rows, alpha, beta))
         call(a.product, (ones, 0, 0, dz, fan_out, 1, b, 0, b, 0, 1, fan_out, rows, alpha, beta))
-
-
-@inner
-def losses_of(net, work, data, a, rows):
-    """Each row's loss and hit, and the deltas of the last layer."""
-    L, last = a.ones.size, net.sizes.size - 1
-    width = net.sizes[last]
-    z, dz = a.buffer[a.outputs[last] :], a.buffer[a.deltas[last] :]
-    for i in range(rows * width):
-        for lane in range(L):
-            a.logits[lane * rows * width + i] = z[i * L + lane]
-    scale = net.one[1] / net.one.dtype.type(rows)
-    call(work.loss, (a.logits.ctypes.data, a.dlogits.ctypes.data, width, width, data.targets, a.samples.ctypes.data,
-                     a.row_losses.ctypes.data, a.row_hits.ctypes.data, L * rows, scale))  # fmt: skip
-    for i in range(rows * width):
-        for lane in range(L):
-            dz[i * L + lane] = a.dlogits[lane * rows * width + i]
-    if net.backward[last - 1] != 0:
-        call(net.backward[last - 1], (z.ctypes.data, dz.ctypes.data, rows * width * L, net.slope[last - 1]))
 
 
 @inner
@@ -245,7 +236,7 @@ def product_address(F: type) -> int:
 # ---- the host's side -------------------------------------------------------------------------------------------------
 
 
-def build(sizes: tuple[int, ...], samples: int, batch: int, slots: int, F: Any, aligned: Any) -> Abreast:
+def build(sizes: tuple[int, ...], samples: int, batch: int, *, loss: str, slots: int, F: Any, aligned: Any) -> Abreast:
     """Buffers of one worker; `aligned` makes arrays."""
     L = lanes(F)
     P = sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(sizes))
@@ -261,11 +252,12 @@ def build(sizes: tuple[int, ...], samples: int, batch: int, slots: int, F: Any, 
         buffer=aligned(int(ends[-1]), F),
         outputs=ends[: len(sizes)].astype(np.int64),
         deltas=np.concatenate([[0], ends[len(sizes) : -1]]).astype(np.int64),
-        logits=np.zeros(L * batch * sizes[-1], F),
-        dlogits=np.zeros(L * batch * sizes[-1], F),
-        samples=np.zeros(L * batch, np.int64),
-        row_losses=np.zeros(L * batch, F),
-        row_hits=np.zeros(L * batch, F),
+        samples=np.zeros(batch * L, np.int64),
+        space=aligned(2 * batch * L, F),
+        columns=aligned(batch * sizes[-1] * L, F),
+        wanted=aligned(batch * sizes[-1] * L, F),
+        row_losses=aligned(batch * L, F),
+        row_hits=aligned(batch * L, F),
         orders=np.tile(np.arange(samples, dtype=np.int64), (L, 1)),
         network=np.zeros(L, np.int64),
         live=np.zeros(L, np.int64),
@@ -275,4 +267,5 @@ def build(sizes: tuple[int, ...], samples: int, batch: int, slots: int, F: Any, 
         alpha=np.zeros(L, F),
         beta=np.zeros(L, F),
         product=product_address(F),
+        loss=blocks.loss_abreast(loss, F),
     )

@@ -81,6 +81,42 @@ def loss(name: str, F: type) -> int:
 
 
 @lru_cache
+def loss_abreast(name: str, F: type) -> int:
+    """Address of the same loss over rows (rows, width, lanes), one network in each lane: `over_lanes` below.
+
+    Row r of lane l has the target of sample index[r * lanes + l], and its loss and hit go there too. What space (2 for
+    each such row), x and t (width for each) hold has no meaning.
+    """
+    entry = LOSSES[name]
+    over_columns, labels = entry.make(F), entry.labels
+    numbers, integers = types.CPointer(number(F)), types.CPointer(types.int64)
+
+    def over_lanes(z, delta, width, target, index, losses, hits, rows, lanes, scale, space, x, t):
+        all_rows = rows * lanes
+        for r in range(rows):
+            for c in range(width):
+                for lane in range(lanes):
+                    x[c * all_rows + r * lanes + lane] = z[(r * width + c) * lanes + lane]
+        for i in range(all_rows):
+            if labels:
+                t[i] = F(target[index[i]])
+            else:
+                for c in range(width):
+                    t[c * all_rows + i] = target[index[i] * width + c]
+        over_columns(x, t, width, all_rows, losses, hits, space, scale)
+        for r in range(rows):
+            for c in range(width):
+                for lane in range(lanes):
+                    delta[(r * width + c) * lanes + lane] = x[c * all_rows + r * lanes + lane]
+
+    signature = types.void(
+        numbers, numbers, types.intp, integers if labels else numbers, integers, numbers, numbers,
+        types.intp, types.intp, number(F), numbers, numbers, numbers,
+    )  # fmt: skip
+    return block(f"losses.abreast.{name}.{np.dtype(F).name}", signature, over_lanes)
+
+
+@lru_cache
 def dropout(F: type) -> int:
     """Address of inverted dropout (Srivastava et al. 2014): (x, y, rows, stride, first, step, layer, seed, rate).
 

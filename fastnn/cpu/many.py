@@ -119,13 +119,13 @@ def step_abreast(net, work, data, run, many, lanes, step, s, position):
         row = many.coefficients[many.table[lanes.network[lane]]][step + s - many.begin]
         lanes.alpha[lane], lanes.beta[lane] = row[0], row[1]
         for r in range(rows):
-            lanes.samples[lane * rows + r] = lanes.orders[lane, first + r]
+            lanes.samples[r * L + lane] = lanes.orders[lane, first + r]
     abreast.step(net, work, data, lanes, rows)
     for lane in range(L):
         loss, hits = 0.0, 0.0
         for r in range(rows):
-            loss += lanes.row_losses[lane * rows + r]
-            hits += lanes.row_hits[lane * rows + r]
+            loss += lanes.row_losses[r * L + lane]
+            hits += lanes.row_hits[r * L + lane]
         lanes.losses[lane, s], lanes.hits[lane, s] = loss / rows, hits
         if work.update > 0:
             row = many.coefficients[many.table[lanes.network[lane]]][step + s - many.begin]

@@ -67,7 +67,8 @@ class ManyRunner:
             # Where networks cannot go abreast nobody looks at these buffers.
             self._fits = fits(architecture, batch)
             shape = (architecture.sizes, self._alone[0].samples, batch) if self._fits else ((1, 1), 1, 1)
-            self._lanes = [abreast.build(*shape, optimizers[0].slots, self.F, engine.aligned) for _ in range(workers)]
+            how: dict[str, Any] = {"loss": loss, "slots": optimizers[0].slots, "F": self.F, "aligned": engine.aligned}
+            self._lanes = [abreast.build(*shape, **how) for _ in range(workers)]
             slots = optimizers[0].slots
             self.many = Many(
                 parameters=parameters,
