@@ -1,19 +1,20 @@
 """A network's file: one flat tensor of parameters in safetensors, what it belongs to as JSON beside it.
 
 `__metadata__` holds two strings: "fastnn", a JSON object with the keys `format`, `version` and `config`; and "sha256",
-the hash of that text followed by the tensor's bytes, because safetensors has no checksum of its own. A file is replaced
+the hash of that text followed by the tensors' bytes, because safetensors has no checksum of its own. A file is replaced
 in one step, so a crash while saving leaves either the old network or the new one.
+
+A file of a run's folder (fastnn.runs) has more: the key `training`, where the training was, and one tensor "memory0",
+"memory1" for each that the optimizer has. Read as a network, it is the network.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
 import stat
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,41 @@ import safetensors
 import safetensors.numpy
 
 from fastnn.errors import DataError, check_finite, shown
+from fastnn.files import replace_file
 from fastnn.version import __version__
 
 FORMAT = 1
-TENSOR = "parameters"
+TENSOR, MEMORY = "parameters", "memory"
 DTYPES: dict[str, np.dtype] = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
 # The longest header safetensors itself accepts.
 HEADER_LIMIT = 100_000_000
-# A temporary file this old belongs to a process that was killed, not to one that is still writing.
-LEFTOVER_SECONDS = 3600
 
 
-def write(path: str | os.PathLike[str], config: dict[str, Any], parameters: np.ndarray) -> None:
+def write(
+    path: str | os.PathLike[str],
+    config: dict[str, Any],
+    parameters: np.ndarray,
+    memory: Sequence[np.ndarray] = (),
+    training: dict[str, Any] | None = None,
+) -> None:
     """Save `parameters`, shape (n,), float32 or float64, and the JSON-able `config` to `path`, in one step.
 
-    An existing file stays as it was until the new one is complete on disk. Raises ValueError for a NaN or Inf (the
-    file could not be loaded again) and DataError where the file cannot be written.
+    `memory` are the optimizer's arrays, like the parameters, and `training` is JSON-able: where the training is. An
+    existing file stays as it was until the new one is complete on disk. Raises ValueError for a NaN or Inf (the file
+    could not be loaded again) and DataError where the file cannot be written.
     """
     assert parameters.ndim == 1 and parameters.dtype in DTYPES.values(), (parameters.shape, parameters.dtype)
-    check_finite("parameters", parameters)
+    assert all(array.shape == parameters.shape and array.dtype == parameters.dtype for array in memory)
+    tensors = {TENSOR: np.ascontiguousarray(parameters)}
+    tensors |= {f"{MEMORY}{number}": np.ascontiguousarray(array) for number, array in enumerate(memory)}
+    for name, tensor in tensors.items():
+        check_finite(name, tensor)
     target = check_writable(path)
-    text = json.dumps({"format": FORMAT, "version": __version__, "config": config}, allow_nan=False)
-    tensor = np.ascontiguousarray(parameters)
-    metadata = {"fastnn": text, "sha256": _digest(text, tensor)}
-    data = safetensors.numpy.save({TENSOR: tensor}, metadata)
+    content = {"format": FORMAT, "version": __version__, "config": config}
+    text = json.dumps(content if training is None else {**content, "training": training}, allow_nan=False)
+    data = safetensors.numpy.save(tensors, {"fastnn": text, "sha256": _digest(text, *tensors.values())})
     try:
-        _replace(target, data)
+        replace_file(target, data)
     except OSError as reason:
         raise DataError(f"{os.fspath(path)}: cannot be written ({_why(reason)})") from reason
 
@@ -55,35 +65,57 @@ def write(path: str | os.PathLike[str], config: dict[str, Any], parameters: np.n
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray]:
     """Return `(config, parameters)` as they were given to `write`; the array is the caller's own.
 
-    Everything is checked first: the file's layout and sizes, the metadata, the hash, the tensor's shape and type and
-    that its values are finite. Raises DataError, naming the file, for anything that is not as `write` left it.
+    Everything is checked first: the file's layout and sizes, the metadata, the hash, the tensors' shape and type and
+    that their values are finite. Raises DataError, naming the file, for anything that is not as `write` left it.
     """
+    content, tensors = _read(path)
+    return content["config"], tensors[0]
+
+
+def read_training(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, tuple[np.ndarray, ...]]:
+    """Return `(training, parameters, memory)` as they were given to `write`; raises DataError as `read` does."""
+    content, tensors = _read(path)
+    training = content.get("training")
+    if not isinstance(training, dict):
+        raise DataError(f"{os.fspath(path)}: a network without its training; expected a checkpoint of a run")
+    return training, tensors[0], tuple(tensors[1:])
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The JSON content, and the tensors: parameters, then memory."""
     name = os.fspath(_as_path(path))
     data = _read_bytes(name)
-    metadata, tensors = _parse(name, data)
+    metadata, entries = _parse(name, data)
     text, expected = metadata.get("fastnn"), metadata.get("sha256")
     if text is None or expected is None:
         raise DataError(
             f"{name}: a safetensors file, but not one that fastnn saved (no 'fastnn' and 'sha256' metadata)"
         )
-    config = _config(name, text)
-    if list(tensors) != [TENSOR]:
-        raise DataError(f"{name}: expected one tensor named {TENSOR!r}, found {shown(sorted(tensors))}")
-    entry = tensors[TENSOR]
+    content = _content(name, text)
+    wanted = [TENSOR, *(f"{MEMORY}{number}" for number in range(len(entries) - 1))]
+    if sorted(entries) != sorted(wanted) or (len(wanted) > 1 and "training" not in content):
+        raise DataError(f"{name}: expected one tensor named {TENSOR!r}, found {shown(sorted(entries))}")
+    tensors = [_tensor(name, key, entries[key], entries[TENSOR]) for key in wanted]
+    if _digest(text, *tensors) != expected:
+        raise DataError(f"{name}: damaged: its content does not match the sha256 it was saved with")
+    for key, tensor in zip(wanted, tensors, strict=True):
+        try:
+            check_finite(key, tensor)
+        except ValueError as reason:
+            raise DataError(f"{name}: {reason}") from None
+    return content, tensors
+
+
+def _tensor(name: str, key: str, entry: dict[str, Any], like: dict[str, Any]) -> np.ndarray:
     dtype, shape = DTYPES.get(entry["dtype"]), entry["shape"]
     if dtype is None:
-        raise DataError(f"{name}: {TENSOR} are of type {entry['dtype']}; expected F32 or F64")
+        raise DataError(f"{name}: {key} are of type {entry['dtype']}; expected F32 or F64")
     if len(shape) != 1 or shape[0] < 1:
-        raise DataError(f"{name}: {TENSOR} have the shape {tuple(shape)}; expected (n,) with n of 1 or more")
+        raise DataError(f"{name}: {key} have the shape {tuple(shape)}; expected (n,) with n of 1 or more")
+    if (entry["dtype"], shape) != (like["dtype"], like["shape"]):
+        raise DataError(f"{name}: {key} are {entry['dtype']} {tuple(shape)}; expected them to be like the parameters")
     # Little-endian on disk; the copy is aligned, writable and in this machine's order.
-    parameters = np.frombuffer(entry["data"], dtype.newbyteorder("<")).astype(dtype)
-    if _digest(text, parameters) != expected:
-        raise DataError(f"{name}: damaged: its content does not match the sha256 it was saved with")
-    try:
-        check_finite(TENSOR, parameters)
-    except ValueError as reason:
-        raise DataError(f"{name}: {reason}") from None
-    return config, parameters
+    return np.frombuffer(entry["data"], dtype.newbyteorder("<")).astype(dtype)
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
@@ -123,47 +155,11 @@ def _why(reason: OSError | ValueError) -> str:
     return getattr(reason, "strerror", None) or str(reason)
 
 
-def _digest(text: str, parameters: np.ndarray) -> str:
+def _digest(text: str, *tensors: np.ndarray) -> str:
     digest = hashlib.sha256(text.encode())
-    digest.update(parameters.astype(parameters.dtype.newbyteorder("<"), copy=False).data)
+    for tensor in tensors:
+        digest.update(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()
-
-
-# ---- writing in one step ---------------------------------------------------------------------------------------------
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Write a temporary file beside `target`, have it on disk, rename it; what is left of a failure is removed."""
-    _remove_leftovers(target)
-    # Not tempfile: its files are private (0600), and a saved network should have the permissions of any new file.
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    if os.name == "posix":  # a folder cannot be opened on Windows
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove the temporary files that killed processes left when they saved to `target`."""
-    prefix, now = f".{target.name}.", time.time()
-    for entry in os.scandir(target.parent):
-        middle = entry.name[len(prefix) : -len(".tmp")]
-        if entry.name.startswith(prefix) and entry.name.endswith(".tmp") and len(middle) == 12 and middle.isalnum():
-            with contextlib.suppress(OSError):
-                if now - entry.stat(follow_symlinks=False).st_mtime > LEFTOVER_SECONDS:
-                    os.unlink(entry)
 
 
 # ---- reading, nothing trusted ----------------------------------------------------------------------------------------
@@ -201,7 +197,7 @@ def _parse(name: str, data: bytes) -> tuple[dict[str, str], dict[str, Any]]:
     return header.get("__metadata__") or {}, tensors
 
 
-def _config(name: str, text: str) -> dict[str, Any]:
+def _content(name: str, text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as reason:
@@ -213,5 +209,4 @@ def _config(name: str, text: str) -> dict[str, Any]:
             f"{name}: format {shown(content.get('format'))}, saved by fastnn {shown(content.get('version'))}; "
             f"fastnn {__version__} reads format {FORMAT}"
         )
-    config: dict[str, Any] = content["config"]
-    return config
+    return content

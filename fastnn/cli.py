@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastnn.version import __version__
@@ -26,12 +27,11 @@ from fastnn.version import __version__
 if TYPE_CHECKING:
     from types import FrameType
 
-    from fastnn.datasets import Dataset
-    from fastnn.network import Network
     from fastnn.progress import Progress
-    from fastnn.training import Snapshot, Trainer
+    from fastnn.runfile import Prepared, RunFile
+    from fastnn.runs import RunFolder
+    from fastnn.training import Snapshot
 
-DEFAULT_RATE = 0.1  # of an optimizer without a default of its own
 BAD_INPUT = 2
 UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys")  # read by tui.options
 INTERRUPTED = 130  # what a shell reports for SIGINT: 128 + 2
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = argparse.Namespace(save=None)
     try:
-        if not arguments or arguments[0] in UI_OPTIONS:
+        if not arguments or arguments[0] in UI_OPTIONS or arguments[0].endswith(".toml"):
             return _open_ui(arguments)
         options = _parse(arguments)
         return _train(options)
@@ -143,7 +143,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="fastnn",
         description="Dense neural networks on compiled kernels. Without arguments it opens the terminal UI, "
-        "which takes --ascii, --marker, --theme, --fps and --keys FILE.",
+        "which takes --ascii, --marker, --theme, --fps and --keys FILE, and a run file (TOML) to open.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="the versions of fastnn, numba, numpy and python")
@@ -151,7 +151,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     train = commands.add_parser(
         "train",
         help="train a network without the terminal UI",
-        description="Train a network and print its test accuracy.",
+        description="Train a network and print its test accuracy. Options come before what the run file says. The run "
+        "is kept in a folder of $FASTNN_RUNS, or of the user's data folder.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -170,22 +171,25 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     def add(option: str, help: str, **settings: Any) -> None:
         known.extend(train.add_argument(option, help=help, **settings).option_strings)
 
-    add("--data", "a built-in data set, a CSV or NPY file or a folder of IDX files", default="digits", metavar="DATA")
+    train.add_argument("run", nargs="?", metavar="RUN.toml", help="a run file; what it lacks is as below")
+    add("--data", "a built-in data set, a CSV or NPY file or a folder of IDX files (default: digits)", metavar="DATA")
     add("--label", "name or number of a file's label column (default: the last)", type=_column, metavar="COLUMN")
-    add("--layers", "sizes of the hidden layers, such as 128,64, or none (default: 32)", type=_sizes, default=[32])
-    add("--activation", "of the hidden layers (default: relu)", default="relu", metavar="NAME")
-    add("--init", "how the weights start (default: he)", default="he", metavar="NAME")
+    add("--layers", "sizes of the hidden layers, such as 128,64, or none (default: 32)", type=_sizes)
+    add("--activation", "of the hidden layers (default: relu)", metavar="NAME")
+    add("--init", "how the weights start (default: he)", metavar="NAME")
     add("--loss", "default: cross_entropy for classes, mse for numbers", metavar="NAME")
-    add("--optimizer", "default: adam", default="adam", metavar="NAME")
+    add("--optimizer", "default: adam", metavar="NAME")
     add("--lr", "learning rate (default: the optimizer's own; 0.1 for sgd)", type=float)
     add("--momentum", "of the optimizer sgd", type=float)
     add("--nesterov", "Nesterov's momentum, of the optimizer sgd", action="store_true", default=None)
     add("--weight-decay", "of the optimizer sgd", type=float)
-    add("--epochs", "passes over the training part (default: 20)", type=int, default=20, metavar="N")
+    add("--epochs", "passes over the training part (default: 20)", type=int, metavar="N")
     add("--batch-size", "rows a step (default: 32, or all where there are fewer)", type=int, metavar="N")
-    add("--seed", "of initialization and shuffling (default: 0)", type=int, default=0, metavar="N")
+    add("--seed", "of initialization and shuffling (default: 0)", type=int, metavar="N")
+    add("--dtype", "float32 or float64 (default: float32)", metavar="NAME")
     add("--threads", "default: chosen by what steps take; the results are the same bits", type=int, metavar="N")
-    add("--dtype", "float32 or float64 (default: float32)", default="float32", metavar="NAME")
+    add("--resume", "go on with the run kept in this folder, to the bit", metavar="FOLDER")
+    add("--no-keep", "keep no folder of this run", action="store_true")
     add("--save", "save the trained network to this file (safetensors)", metavar="FILE")
     add("--json", "print one JSON object and nothing else on standard output", action="store_true")
     return known
@@ -205,12 +209,16 @@ def _train(options: argparse.Namespace) -> int:
     except MemoryError as reason:
         return _fail(f"layers, data: too large for this machine's memory ({reason})")
 
-    last = run.follow(open_progress(run.config["epochs"] * run.trainer.steps_per_epoch, quiet=options.json))
+    trainer = run.prepared.trainer
+    steps = (trainer.epoch + run.epochs) * trainer.steps_per_epoch
+    last = run.follow(open_progress(steps, quiet=options.json))
+    if run.folder is not None and run.folder.problem:
+        print("fastnn:", run.folder.problem, file=sys.stderr)
     if last.state == "diverged":
         return _fail(f"{last.message}; nothing is saved" if options.save else last.message)
     if options.save:
         try:
-            run.network.save(options.save)
+            run.prepared.network.save(options.save)
         except FastnnError as reason:
             return _fail(reason)
     if options.json:
@@ -225,27 +233,47 @@ def _train(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Run:
-    """A training that is ready to start, and what it was asked to be."""
+    """A training that is ready to start, and where it is kept."""
 
-    config: dict[str, Any]
-    data: Dataset
-    network: Network
-    trainer: Trainer
+    prepared: Prepared
+    folder: RunFolder | None
+    threads: int | None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What was asked for, with what was left to the data; the layers are all of them."""
+        run, network = self.prepared.run, self.prepared.network
+        table = run.table() | {"data": self.prepared.data.name, "layers": list(network.sizes)}
+        return {**table, "threads": self.threads}
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to go: the rest of a run that is taken up again, or as many again after a finished one."""
+        wanted = self.prepared.run.epochs
+        left = wanted - self.prepared.trainer.epoch
+        return left if left > 0 else wanted
 
     def follow(self, progress: Progress) -> Snapshot:
         """Train to the end, showing `progress`; Ctrl-C ends it after the chunk that is being computed."""
+        trainer, folder = self.prepared.trainer, self.folder
         with _ctrl_c() as pressed, progress:
-            for snapshot in self.trainer.run(self.config["epochs"]):
+            for snapshot in trainer.run(self.epochs):
                 if pressed.is_set():
-                    self.trainer.stop()
+                    trainer.stop()
+                if folder is not None:
+                    folder.follow(trainer, snapshot)
                 progress.show(snapshot)
+        if folder is not None:
+            folder.note(snapshot.message or f"{snapshot.state} at step {snapshot.step}")
+            folder.close(trainer, snapshot)
         return snapshot
 
     def result(self, last: Snapshot, saved: str | None) -> dict[str, Any]:
         """What `--json` prints."""
-        rows, epochs = len(self.data.x_train), self.trainer.epoch
-        rest = last.step - epochs * self.trainer.steps_per_epoch  # of an epoch that was interrupted
-        history = {name: [_or_null(x) for x in xs] for name, xs in dataclasses.asdict(self.trainer.history).items()}
+        trainer = self.prepared.trainer
+        rows, epochs = len(self.prepared.data.x_train), trainer.epoch
+        rest = last.step - epochs * trainer.steps_per_epoch  # of an epoch that was interrupted
+        history = {name: [_or_null(x) for x in xs] for name, xs in dataclasses.asdict(trainer.history).items()}
         return {
             "config": self.config,
             "history": history,
@@ -254,8 +282,9 @@ class _Run:
             "test_accuracy": last.val_accuracy,
             "seconds": last.seconds,
             "steps": last.step,
-            "samples_per_second": (epochs * rows + rest * self.trainer.batch_size) / last.seconds,
+            "samples_per_second": (epochs * rows + rest * trainer.batch_size) / last.seconds,
             "saved": saved,
+            "folder": None if self.folder is None else str(self.folder.path),
             "versions": _versions(),
         }
 
@@ -274,56 +303,46 @@ def _summary(last: Snapshot) -> str:
 
 def _prepare(options: argparse.Namespace) -> _Run:
     """Load the data and make network and trainer; raises ValueError, TypeError or FastnnError for bad options."""
-    from fastnn import checkpoint, datasets
-    from fastnn.errors import check_int
-    from fastnn.network import Network
-    from fastnn.training import Trainer
+    from fastnn import checkpoint, runfile, runs
 
-    check_int("epochs", options.epochs)
     if options.save is not None:
         checkpoint.check_writable(options.save)  # now, and not after an hour of training
-    data = datasets.load(options.data, **({} if options.label is None else {"label": options.label}))
-    optimizer = _optimizer(options)
-    outputs = data.n_classes or (data.y_train.shape[1] if data.y_train.ndim == 2 else 1)
-    config = {
-        "data": data.name,
-        "layers": [data.features, *options.layers, outputs],
-        "activation": options.activation,
-        "init": options.init,
-        "loss": options.loss or ("cross_entropy" if data.classes else "mse"),
-        "optimizer": {"name": options.optimizer, **dataclasses.asdict(optimizer)},
-        "epochs": options.epochs,
-        "batch_size": min(32, len(data.x_train)) if options.batch_size is None else options.batch_size,
-        "seed": options.seed,
-        "threads": options.threads,
-        "dtype": options.dtype,
-    }
-    shape = {name: config[name] for name in ("activation", "init", "seed", "dtype")}
-    network = Network(config["layers"], **shape)
-    how = {name: config[name] for name in ("loss", "batch_size", "threads")}
-    return _Run(config, data, network, Trainer(network, data, optimizer=optimizer, **how))
+    if options.resume is not None:
+        given = [name for name in ("run", *_RUN_OPTIONS) if getattr(options, name) is not None]
+        if given or options.no_keep:
+            what = given[0].replace("_", "-") if given else "no-keep"
+            raise ValueError(f"resume: given with {what}; a run goes on as it is")
+        folder, prepared = runs.resume(Path(options.resume), threads=options.threads)
+        return _Run(prepared, folder, options.threads)
+    prepared = runfile.build(_asked(options), threads=options.threads)
+    return _Run(prepared, None if options.no_keep else runs.RunFolder.create(prepared.run), options.threads)
 
 
-def _optimizer(options: argparse.Namespace) -> Any:
-    """The optimizer that the options name, with those of its settings that were given."""
-    from fastnn.errors import check_choice
-    from fastnn.optimizers import OPTIMIZERS
+_SETTINGS = ("lr", "momentum", "nesterov", "weight_decay")
+_PLAIN = ("layers", "activation", "init", "loss", "epochs", "batch_size", "seed", "dtype")
+_RUN_OPTIONS = ("data", "label", "optimizer", *_SETTINGS, *_PLAIN)
 
-    kind = OPTIMIZERS[check_choice("optimizer", options.optimizer, OPTIMIZERS)]
-    settings = {
-        name: value
-        for name in ("lr", "momentum", "nesterov", "weight_decay")
-        if (value := getattr(options, name)) is not None
-    }
-    fields = {entry.name: entry.default for entry in dataclasses.fields(kind)}
-    for name in settings:
-        if name not in fields:
-            raise ValueError(
-                f"{name}: not a setting of the optimizer {options.optimizer}; expected {', '.join(fields)}"
-            )
-    if fields["lr"] is dataclasses.MISSING:
-        settings.setdefault("lr", DEFAULT_RATE)
-    return kind(**settings)
+
+def _asked(options: argparse.Namespace) -> RunFile:
+    """The run file, if there is one, with what the options change in it."""
+    from fastnn import runfile
+
+    if options.run is not None and not options.run.endswith(".toml"):
+        raise ValueError(f"run: {options.run!r}; expected a run file (.toml); a data set goes after --data")
+    run = runfile.RunFile() if options.run is None else runfile.read(options.run)
+    given = {name: getattr(options, name) for name in _RUN_OPTIONS if getattr(options, name) is not None}
+    changes = {name: given[name] for name in _PLAIN if name in given}
+    if "layers" in changes:
+        changes["layers"] = tuple(changes["layers"])
+    if "data" in given:
+        changes |= {"data": runfile.located(given["data"], Path.cwd()), "data_options": {}}
+    if "label" in given:
+        changes["data_options"] = {**changes.get("data_options", run.data_options), "label": given["label"]}
+    if given.get("optimizer", run.optimizer) != run.optimizer:
+        changes |= {"optimizer": given["optimizer"], "optimizer_options": {}}
+    settings = {name: given[name] for name in _SETTINGS if name in given}
+    changes["optimizer_options"] = {**changes.get("optimizer_options", run.optimizer_options), **settings}
+    return dataclasses.replace(run, **changes)
 
 
 @contextlib.contextmanager

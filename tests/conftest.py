@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -9,6 +11,17 @@ from pathlib import Path
 
 import pytest
 from processes import COMPILE_ALL, start
+
+_RUNS = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Runs that the tests keep, and those of processes that they start, stay out of the user's own."""
+    config.stash[_RUNS] = os.environ["FASTNN_RUNS"] = tempfile.mkdtemp(prefix="fastnn-runs-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_RUNS], ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from fastnn import checkpoint
+from fastnn import checkpoint, files
 from fastnn.errors import DataError
 
 CONFIG = {"layers": [{"kind": "input", "size": 3}, {"kind": "dense", "size": 2, "activation": "relu"}], "seed": 7}
@@ -97,7 +97,7 @@ def test_leftovers_of_killed_processes_are_removed_once_old(saved: Path) -> None
     other = saved.with_name(f".{saved.name}.notes.tmp")
     for path in (old, young, other):
         path.touch()
-    past = time.time() - 2 * checkpoint.LEFTOVER_SECONDS
+    past = time.time() - 2 * files.LEFTOVER_SECONDS
     for path in (old, other):
         os.utime(path, (past, past))
     checkpoint.write(saved, CONFIG, values())

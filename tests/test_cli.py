@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import checkpoint
+from fastnn import checkpoint, runfile
 from fastnn.cli import main
 from fastnn.version import __version__
 
@@ -125,7 +125,9 @@ def test_json_is_one_object_with_everything(run: Runner, tmp_path: Path) -> None
         "seed": 0,
         "threads": None,
         "dtype": "float32",
+        "shuffle": True,
     }
+    assert runfile.read(Path(result["folder"]) / "config.toml").layers == (8, 4)
     assert {name: len(values) for name, values in result["history"].items()} == {
         "loss": 2,
         "accuracy": 2,
@@ -175,7 +177,7 @@ def test_fewer_rows_than_a_batch(run: Runner, tmp_path: Path) -> None:
     [
         (["trian"], "invalid choice: 'trian'"),
         (["train", "--epoch", "3"], "unknown argument '--epoch'; did you mean --epochs?"),
-        (["train", "digits"], "unknown argument 'digits'"),
+        (["train", "digits"], "run: 'digits'; expected a run file (.toml); a data set goes after --data"),
         (["train", "--epochs"], "--epochs: expected one argument"),
         (["train", "--epochs", "x"], "--epochs: invalid int value: 'x'"),
         (["train", "--epochs", "0"], "epochs: 0 is out of range; expected 1 or more"),
