@@ -28,13 +28,19 @@ def test_the_script_examples(
 
 def test_the_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastnn.cli import main
+    from fastnn.runs import list_runs
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTNN_RUNS", str(tmp_path / "runs"))
+    (run_file,) = blocks("toml")
+    (tmp_path / "run.toml").write_text(run_file, encoding="utf-8")
+    main(["train", "run.toml"])
+    (kept,) = [info.path for info in list_runs() if info.run and info.run.seed == 1]
     lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
     trainings = [line[1:] for line in lines if line[:2] == ["fastnn", "train"]]
     assert len(trainings) >= 3
     for arguments in trainings:
-        assert main(arguments) == 0, arguments
+        assert main([str(kept) if word == "FOLDER" else word for word in arguments]) == 0, arguments
     assert (tmp_path / "moons.safetensors").exists()
 
 
