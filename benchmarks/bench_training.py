@@ -1,8 +1,6 @@
-"""Training and prediction as people do them. `setup` compiles, so that only warm calls are measured."""
+"""Training as people use it. `setup` compiles, so that only warm calls are measured."""
 
 from __future__ import annotations
-
-import numpy as np
 
 import fastnn as fnn
 from benchmarks.table import NETWORKS, OPTIMIZERS, data
@@ -51,20 +49,3 @@ class Epochs:
 
     def time_fit(self, name: str) -> None:
         self.net.fit(self.x, self.y, **self.options)
-
-
-class Prediction:
-    """`net(x, out=out)` from Python."""
-
-    params = [list(NETWORKS)[:5], [1, 1000]]
-    param_names = ["network", "rows"]
-
-    def setup(self, name: str, rows: int) -> None:
-        work = NETWORKS[name]
-        self.net = fnn.Network(list(work.sizes), activation=work.activation, seed=0)
-        self.x = data(work)[0][:rows]
-        self.out = np.empty((rows, work.sizes[-1]), np.float32)
-        self.net(self.x, out=self.out)
-
-    def time_predict(self, name: str, rows: int) -> None:
-        self.net(self.x, out=self.out)

@@ -70,3 +70,12 @@ def data(work: Work) -> tuple[np.ndarray, np.ndarray]:
     if work.loss == "mse":
         return x, rng.standard_normal((work.rows, work.sizes[-1])).astype(np.float32)
     return x, rng.integers(0, work.sizes[-1], work.rows)
+
+
+# What is predicted: the same, and a network as small as those inside a simulation's loop.
+PREDICTED = {"4-16-1": Work((4, 16, 1), "tanh", 1), **NETWORKS}
+
+
+def inputs(work: Work, rows: int) -> np.ndarray:
+    """(rows, features) random float32 inputs for a network."""
+    return np.random.default_rng(0).standard_normal((rows, work.sizes[0])).astype(np.float32)

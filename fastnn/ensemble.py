@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import samples
-from fastnn.cpu import engine
 from fastnn.cpu.many_runner import ManyRunner, new_parameters
+from fastnn.cpu.predictor import Predictor
 from fastnn.errors import check_finite, check_float, check_int, shown
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer
@@ -122,9 +122,10 @@ class Ensemble:
         first = self.networks[0]
         inputs = samples.inputs("x", x, first.sizes[0], first.architecture.F)
         out = np.empty((len(self), len(inputs), first.sizes[-1]), first.dtype)
-        compiled = first.compiled()
+        predictor = Predictor(first.architecture, first.storage)
         for network, outputs in zip(self.networks, out, strict=True):
-            engine.predict(compiled._replace(parameters=network.storage), inputs, outputs)
+            predictor.aim(network.storage)
+            predictor.rows(inputs, outputs)
         return out
 
     def mean(self, x: Any) -> np.ndarray:

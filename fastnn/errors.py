@@ -106,7 +106,7 @@ def check_finite(argument: str, array: np.ndarray) -> np.ndarray:
     # A finite sum of finite values proves them finite in one pass with no array of flags; only an
     # overflowing or poisoned sum needs the slow look.
     with np.errstate(over="ignore", invalid="ignore"):
-        total = np.sum(array, dtype=array.dtype)
+        total = np.sum(array, dtype=array.dtype.type)  # of the machine's byte order
     if not np.isfinite(total):
         bad = np.argwhere(~np.isfinite(array))
         if bad.size:

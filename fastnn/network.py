@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import checkpoint, samples
+from fastnn import checkpoint, compiler, samples
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import engine, phases, plan
+from fastnn.cpu.predictor import Predictor
 from fastnn.errors import DataError, check_choice, check_finite, check_int, shown
 from fastnn.initializers import INITIALIZERS, Initializer, initializer
 from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
@@ -123,7 +123,6 @@ class Network:
         )
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
-        self._lock = threading.Lock()
         self.layers = [LayerView(layer, None, None) for layer in stack[1:]]  # type: ignore[arg-type]
         self.keep_in(engine.aligned(self._count(), F))
         dense = [view for view in self.layers if isinstance(view.layer, Dense)]
@@ -145,7 +144,7 @@ class Network:
         for view, fan_in, fan_out, w, b in zip(dense, self.sizes, self.sizes[1:], weights, biases, strict=False):
             view._weight, view._bias = storage[w:b].reshape(fan_in, fan_out), storage[b : b + fan_out]
         self.storage = storage
-        self._compiled: phases.Net | None = None
+        self._predictors: list[Predictor] = []
 
     def _dropout(self) -> tuple[float, ...]:
         rates = [0.0] * len(self.sizes)
@@ -190,26 +189,48 @@ class Network:
 
         Each call returns scratch memory of its own: take one for each thread.
         """
-        return engine.build(self.architecture, self.storage)
+        with compiler.preparing():
+            return engine.build(self.architecture, self.storage, predicts=True)
 
     def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Outputs of the last layer (logits), shape (n, fan_out), for x of shape (n, fan_in); into `out` if given.
 
-        Raises TypeError or ValueError for another shape or dtype, NaN or Inf.
+        Many rows are shared by several threads; the bits are the same. Raises TypeError or ValueError for another
+        shape or dtype, NaN or Inf: then `out` may hold the outputs of some rows.
         """
-        inputs = samples.inputs("x", x, self.sizes[0], self.architecture.F)
-        shape = (inputs.shape[0], self.sizes[-1])
+        dtype = self.dtype
+        predictors, predictor = self._borrow()
+        try:
+            # What needs no conversion is looked at by the compiled code itself: for one row the checks below would
+            # take longer than the prediction.
+            if type(x) is np.ndarray and x.dtype == dtype and x.flags.carray and x.ndim == 2:
+                result = np.empty((x.shape[0], self.sizes[-1]), dtype) if out is None else out
+                plain = type(result) is np.ndarray and result.dtype == dtype and result.flags.carray
+                if plain and result.ndim == 2 and predictor.all_fine(x, result):
+                    return result
+            inputs = samples.inputs("x", x, self.sizes[0], self.architecture.F)
+            result = self._output(out, (inputs.shape[0], self.sizes[-1]))
+            predictor.rows(inputs, result)
+            return result
+        finally:
+            predictors.append(predictor)
+
+    def _borrow(self) -> tuple[list[Predictor], Predictor]:
+        """A predictor that nobody else uses, and the list to append it to afterwards: as many exist as are in use."""
+        predictors = self._predictors  # another list once the parameters have moved
+        try:
+            return predictors, predictors.pop()
+        except IndexError:
+            return predictors, Predictor(self.architecture, self.storage)
+
+    def _output(self, out: Any, shape: tuple[int, int]) -> np.ndarray:
         if out is None:
-            out = np.empty(shape, self.dtype)
-        elif not isinstance(out, np.ndarray):
+            return np.empty(shape, self.dtype)
+        if not isinstance(out, np.ndarray):
             raise TypeError(f"out: a {type(out).__name__}; expected an array of shape {shape}")
-        elif (out.shape, out.dtype) != (shape, self.dtype) or not (out.flags.c_contiguous and out.flags.writeable):
+        if (out.shape, out.dtype) != (shape, self.dtype) or not out.flags.carray:
             expected = f"a writable C-contiguous {self.dtype} array of shape {shape}"
             raise ValueError(f"out: {out.dtype} {out.shape}; expected {expected}")
-        with self._lock:
-            if self._compiled is None:
-                self._compiled = self.compiled()
-            engine.predict(self._compiled, inputs, out)
         return out
 
     # ---- loss and gradient -------------------------------------------------------------------------------------------
@@ -228,9 +249,11 @@ class Network:
         """
         name = check_choice("loss", self.loss_name if loss is None else loss, LOSSES)
         inputs, wanted, classes = self.check_data(("x", "y"), x, y, name)
-        runner = self._runner((inputs, wanted), name, validation=(inputs, wanted), batch=1)
-        mean, hits = runner.evaluate()
-        runner.close()
+        predictors, predictor = self._borrow()
+        try:
+            mean, hits = predictor.score(inputs, wanted, name)
+        finally:
+            predictors.append(predictor)
         return {"loss": mean, "accuracy": hits / len(inputs)} if classes else {"loss": mean}
 
     def loss(self, x: Any, y: Any, loss: str = "cross_entropy") -> float:

@@ -13,6 +13,7 @@ from fastnn.cpu.gemm import gemm_address, panel_columns, transpose_address
 from fastnn.cpu.machine import lanes
 from fastnn.cpu.pace import Pace
 from fastnn.cpu.phases import GRAIN, ROWS, Data, Net, Work
+from fastnn.cpu.predict import new_table
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team
 from fastnn.optimizers import WIDTH, Optimizer
@@ -40,8 +41,11 @@ def aligned(count: int, F: Any) -> np.ndarray:
     return raw[start : start + count * size].view(F)
 
 
-def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) -> Net:
-    """The network as compiled code sees it; shares `parameters`, which must come from `aligned`."""
+def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1, *, predicts: bool = False) -> Net:
+    """The network as compiled code sees it; shares `parameters`, which must come from `aligned`.
+
+    `predicts`: with the table for prediction, which training does not need.
+    """
     F, sizes = architecture.F, architecture.sizes
     with compiler.preparing():
         pairs = [blocks.activation(name, F) for name in architecture.activations]
@@ -52,7 +56,7 @@ def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) 
     # A power of two between rows would put a column's numbers into few sets of the cache.
     strides = np.array([n + width if n * np.dtype(F).itemsize % 512 == 0 else n for n in vectors], np.int64)
     weight, bias, _ = plan.offsets(sizes)
-    return Net(
+    net = Net(
         parameters=parameters,
         sizes=np.array(sizes, np.int64),
         vectors=vectors,
@@ -70,7 +74,9 @@ def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1) 
         one=np.array([0, 1], F),
         widest=int(strides.max()),
         scratch=aligned(2 * workers * ROWS * int(strides.max()), F),
+        table=np.zeros(0, np.int64),
     )
+    return net._replace(table=new_table(net, workers)) if predicts else net
 
 
 class Result(NamedTuple):
@@ -315,8 +321,3 @@ class Runner:
 
     def close(self) -> None:
         self.team.close()
-
-
-def predict(net: Net, inputs: np.ndarray, out: np.ndarray) -> None:
-    """out (n, fan_out) <- the network's outputs for inputs (n, fan_in), both C-contiguous and of its type."""
-    train.predict_all(net, inputs.ctypes.data, inputs.shape[1], out)

@@ -16,6 +16,15 @@ from fastnn.cpu.simd import micro_kernel, transpose_kernel
 LONGEST = 320
 
 
+@inner
+def part(K):
+    """How many of a sum's K terms are added up before C is visited."""
+    if K <= LONGEST:
+        return K
+    parts = (K + LONGEST - 1) // LONGEST
+    return (K + parts - 1) // parts
+
+
 def panel_columns(F: type) -> int:
     """How many columns of B a panel has."""
     return max(tiles()) * lanes(F)
@@ -83,10 +92,7 @@ def _product(F: type) -> Any:
     one = F(1)
 
     def product(A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c, M, N, K, alpha, beta):
-        length = K
-        if K > LONGEST:
-            blocks = (K + LONGEST - 1) // LONGEST
-            length = (K + blocks - 1) // blocks
+        length = part(K)
         k = 0
         while True:
             some = min(length, K - k)

@@ -46,6 +46,7 @@ class Net(NamedTuple):
     one: np.ndarray  # F (2,): 0 and 1, so that constants have the right type
     widest: int  # the largest of strides
     scratch: np.ndarray  # F, two blocks of ROWS rows for each worker, for the forward pass alone
+    table: np.ndarray  # the network as cpu.predict sees it; empty where it is only trained
 
 
 class Data(NamedTuple):

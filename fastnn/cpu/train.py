@@ -1,13 +1,10 @@
-"""The compiled entry points: many steps of training, evaluation, prediction, histograms. No GIL, nothing allocated."""
+"""The compiled entry points: many steps of training, evaluation, histograms. No GIL, nothing allocated."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
-from numba.core.errors import TypingError
-from numba.extending import overload
 
 from fastnn.compiler import inner, kernel
 from fastnn.cpu.phases import GRAIN, ROWS, Data, forward, lose, pack, rows_phase, share, tile_phase
@@ -119,51 +116,6 @@ def train(net, work, data, run, worker):
 def fill_order(order, seed, epoch):
     """The order of training of an epoch, counted from 0."""
     shuffle(order, seed, epoch)
-
-
-def predict(net, x, out):
-    """out (n, fan_out) <- outputs of the last layer for x (n, fan_in), inside the caller's own compiled code.
-
-    Both C-contiguous and of the network's type, or it does not compile; raises ValueError when the sizes do not fit.
-    Not for two threads at once on one `net`: they would share its scratch memory.
-    """
-    raise TypeError("fastnn.jit.predict is for functions compiled by Numba; in Python call the network: net(x)")
-
-
-@overload(predict)
-def _predict(net, x, out):
-    number = net.types[net.fields.index("parameters")].dtype
-    for name, array in (("x", x), ("out", out)):
-        if not isinstance(array, types.Array) or (array.ndim, array.layout, array.dtype) != (2, "C", number):
-            raise TypingError(f"fastnn.jit.predict: {name} is {array}; expected a C-contiguous array({number}, 2d)")
-
-    def checked(net, x, out):
-        if x.shape[1] != net.sizes[0]:
-            raise ValueError("fastnn.jit.predict: x does not have as many columns as the network has inputs")
-        if out.shape[0] != x.shape[0] or out.shape[1] != net.sizes[net.sizes.size - 1]:
-            raise ValueError("fastnn.jit.predict: out does not have a row for each of x's, a column for each output")
-        predict_rows(net, x.ctypes.data, x.shape[1], out)
-
-    return checked
-
-
-@inner
-def predict_rows(net, inputs, row, out):
-    """Outputs for all rows of `out`, from inputs at an address, `row` numbers apart."""
-    F, last = net.one.itemsize, net.sizes.size - 1
-    stride = net.strides[last]
-    for r0 in range(0, out.shape[0], ROWS):
-        rows = min(ROWS, out.shape[0] - r0)
-        at = forward(net, inputs + r0 * row * F, row, rows, 0)
-        for r in range(rows):
-            for c in range(out.shape[1]):
-                out[r0 + r, c] = net.scratch[at + r * stride + c]
-
-
-@kernel
-def predict_all(net, inputs, row, out):
-    """`predict_rows` for Python."""
-    predict_rows(net, inputs, row, out)
 
 
 @kernel
