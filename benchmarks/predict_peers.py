@@ -4,8 +4,8 @@
     python -m benchmarks.predict_peers [--networks 784-128-10 ...] [--rows 1 100 10000] [--rounds 9] [--json FILE]
 
 One measurement is about 20 ms of calls from Python; the peers take turns (A B C A B C ...). Their outputs must agree,
-or the run stops. ONNX Runtime is measured with one thread and with all; a peer that is not installed is a dash. The last
-table is fastnn alone: a row at a time from the caller's own compiled code (`fastnn.jit.predict`).
+or the run stops. ONNX Runtime is measured with one thread and with all; a peer that is not installed is a dash. The
+last line is fastnn alone: a row at a time from the caller's own compiled code (`fastnn.jit.predict`).
 """
 
 from __future__ import annotations
