@@ -24,7 +24,8 @@ NUMBERS = [np.float32, np.float64]
 
 @pytest.fixture
 def groups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Of every chunk: whether groups went abreast, and how many networks there were."""
+    """Of every chunk: whether groups went abreast, and how many networks there were. Large ones may too."""
+    monkeypatch.setattr(many_runner, "MOST_ABREAST", 10**9)
     seen: list[tuple[int, int]] = []
     enter = ManyRunner._enter
 
@@ -103,8 +104,11 @@ def test_lanes_that_stop_do_not_disturb_the_others(
         assert history.steps[k] == (20 if rate == 0 else 60) or rate == 1e38
 
 
-def test_networks_that_are_too_wide_or_drop_units_go_alone(groups: list[tuple[int, int]]) -> None:
-    """A sum that the engine cuts has other bits, and dropout is drawn for one network."""
+def test_networks_that_are_too_wide_or_drop_units_go_alone(
+    monkeypatch: pytest.MonkeyPatch, groups: list[tuple[int, int]]
+) -> None:
+    """A sum that the engine cuts has other bits, dropout is drawn for one network, and large ones would leave the
+    cache."""
     count = lanes(np.float32)
     sgd = [fnn.SGD(0.01)] * count
     agree([3, LONGEST + 1, 3], count, sgd)
@@ -113,6 +117,10 @@ def test_networks_that_are_too_wide_or_drop_units_go_alone(groups: list[tuple[in
     groups.clear()
     agree([3, 5, 3], count, sgd)
     assert {went for went, _ in groups} == {1}
+    groups.clear()
+    monkeypatch.setattr(many_runner, "MOST_ABREAST", 10_000)
+    agree([3, 50, 3], count, sgd)
+    assert {went for went, _ in groups} == {0}
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])
