@@ -53,3 +53,10 @@ def test_a_chunk_of_one_step_is_no_trial() -> None:
     pace = Pace((1, 2))
     assert pace.plan(1) == [(1, 1)]
     assert pace.plan(2) == [(2, 1), (1, 1)]
+
+
+def test_one_slow_chunk_changes_nothing() -> None:
+    pace = Pace((2, 1))
+    for k in range(100):
+        chunk(pace, {1: 2e-3, 2: 50e-3 if k % 10 == 5 else 1e-3})
+        assert pace.best == 2

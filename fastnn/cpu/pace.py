@@ -7,7 +7,11 @@ for a thread that is not running (784-128-10, batch 64, four other programs on t
 
 from __future__ import annotations
 
+from collections import deque
+from statistics import median
+
 SHARE = 8  # a trial takes one in SHARE of a chunk's steps
+NOTES = 3  # that count: one slow chunk, the first after a rest, must not change the choice
 SOONEST, LATEST = 8, 256  # chunks between two trials; the wait doubles whenever the trial loses
 
 
@@ -17,7 +21,7 @@ class Pace:
     def __init__(self, candidates: tuple[int, ...]) -> None:
         self.candidates = candidates
         self.best = candidates[0]
-        self._seconds: dict[int, float] = {}  # of a step
+        self._seconds: dict[int, deque[float]] = {n: deque(maxlen=NOTES) for n in candidates}  # of a step, lately
         self._wait = SOONEST
         self._until_trial = 1
 
@@ -34,12 +38,11 @@ class Pace:
         return [*((workers, trial) for workers in others), (self.best, steps - trial * len(others))]
 
     def note(self, workers: int, steps: int, seconds: float) -> None:
-        """Learn what `steps` steps took; the mean forgets half at each note."""
-        new = seconds / steps
-        self._seconds[workers] = new if workers not in self._seconds else (self._seconds[workers] + new) / 2
-        if workers != self.best or len(self._seconds) < len(self.candidates):
+        """Learn what `steps` steps took; what counts is the median of the latest notes."""
+        self._seconds[workers].append(seconds / steps)
+        if workers != self.best or not all(self._seconds.values()):
             return
-        best = min(self.candidates, key=lambda candidate: self._seconds[candidate])
+        best = min(self.candidates, key=lambda candidate: median(self._seconds[candidate]))
         if best != self.best:
             self.best, self._wait, self._until_trial = best, SOONEST, SOONEST
         elif self._until_trial == self._wait:  # a trial has just been lost
