@@ -116,13 +116,14 @@ def line_chart(
 
 
 def _x_axis(clean: list[tuple[np.ndarray, np.ndarray, Line]], window: tuple[float, float] | None, wanted: int) -> Axis:
-    if window is not None and window[1] > window[0]:
+    given = window is not None and window[1] > window[0]
+    if window is not None and given:
         low, high = window
     else:
         low = min(0.0, *(float(x[0]) for x, _, _ in clean))
         high = max(float(x[-1]) for x, _, _ in clean)
     axis = linear_axis(low, high, wanted, whole=True)
-    if window is not None and axis.low < low:  # an axis that would begin at 0 has other ticks, not another range
+    if given and axis.low < low:  # an axis that would begin at 0 has other ticks, not another range
         axis = Axis(low, high, tuple((t, label) for t, label in axis.ticks if low <= t <= high))
     return axis
 
