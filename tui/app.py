@@ -16,10 +16,10 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from tui.actions import ACTIONS, MODES, Mode, of_mode, remapped
+from tui.capture import Stream, captured
 from tui.config import RunConfig
 from tui.engine import Engine
 from tui.glyphs import Ascii
-from tui.keymap import KeymapError
 from tui.options import MARKERS, Options, from_environment
 from tui.screens.dialogs import Palette
 from tui.screens.mode import ModeScreen
@@ -45,7 +45,10 @@ class FastnnApp(App[None]):
     ) -> None:
         super().__init__()
         self.options = options or Options()
-        self.session = Session(backend or Engine(), config)
+        engine = backend or Engine()
+        self.session = Session(engine, config)
+        if isinstance(engine, Engine):
+            engine.tell = self.session.journal.add
         self.actions = remapped(ACTIONS, self.options.keys)
         self.set_keymap(dict(self.options.keys))
         self.frozen: View | None = None
@@ -83,6 +86,8 @@ class FastnnApp(App[None]):
 
     def on_mount(self) -> None:
         """Start the session once the first screen is painted: importing holds the interpreter's lock."""
+        # Textual has put its own streams there, which drop what is written, and takes them away at the end.
+        sys.stdout, sys.stderr = (Stream(self.session.journal, name) for name in ("stdout", "stderr"))
         self._switching = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
         self.call_after_refresh(self.session.start)
@@ -118,15 +123,25 @@ class FastnnApp(App[None]):
                 yield SystemCommand(action.title, f"{action.shown}  {action.help}", run)
 
 
+def run_config(path: str) -> RunConfig:
+    """The configuration in a run file; raises ValueError."""
+    from fastnn import runfile
+    from tui.keeping import config_of
+
+    return config_of(runfile.read(path))
+
+
 def main(arguments: Sequence[str] = ()) -> int:
     """Open the terminal UI with the options of a command line, and return the exit code."""
     try:
         options = from_environment(arguments)
-    except KeymapError as reason:
+        config = run_config(options.run) if options.run else None
+    except ValueError as reason:  # a KeymapError, or a DataError of the run file
         sys.stderr.write(f"fastnn: {reason}\n")
         return 2
-    app = FastnnApp(options=options)
-    app.run()
+    app = FastnnApp(config=config, options=options)
+    with captured(app.session.journal):
+        app.run()
     code = app.return_code or 0
     if not app.session.close(timeout=0.1):
         # A compilation cannot be interrupted, and the interpreter would wait for it before it ends. The

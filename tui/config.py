@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 MAX_LAYERS = 32
 MAX_WIDTH = 65_536
@@ -18,6 +19,10 @@ class RunConfig:
     The rate is small on purpose: the digits train at 150,000 to 1.4 million samples a second, and at 0.05 they are
     learned before the first frame is drawn. At 0.001 the loss falls for a second or more, and 5,000 epochs last
     some 5 to 30 seconds.
+
+    The rest comes from a run file (fastnn.runfile), and stays while the names stay that it belongs to: `loader` and
+    `settings` are what else the data set's loader and the optimizer take, `loss` "" is chosen by the data. `folder` is
+    where a kept run lies that is to be gone on with.
     """
 
     data: str = "digits"
@@ -29,6 +34,24 @@ class RunConfig:
     batch_size: int = 32
     epochs: int = 5000
     seed: int = 0
+    loader: tuple[tuple[str, Any], ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
+    loss: str = ""
+    dtype: str = "float32"
+    shuffle: bool = True
+    folder: str = ""
+
+    def with_rest_of(self, other: RunConfig) -> RunConfig:
+        """This configuration with what `other` has beside what a person types, where it still fits."""
+        same = self.data == other.data
+        return replace(
+            self,
+            loader=other.loader if same else (),
+            settings=other.settings if self.optimizer == other.optimizer else (),
+            loss=other.loss if same else "",
+            dtype=other.dtype,
+            shuffle=other.shuffle,
+        )
 
 
 @dataclass(frozen=True)

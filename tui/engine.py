@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tui.config import Choices, RunConfig
@@ -10,12 +11,16 @@ from tui.view import Run
 
 
 class Engine:
-    """Builds real runs; nothing is imported before `load`. `threads` train (None: chosen by what steps take)."""
+    """Builds real runs; nothing is imported before `load`. `threads` train (None: chosen by what steps take).
+
+    `tell(text, level)` is told what a person should know of the runs that are kept.
+    """
 
     def __init__(self, threads: int | None = None) -> None:
         self._fastnn: Any = None
-        self._data: tuple[str, Any] | None = None
+        self._data: tuple[Any, Any] | None = None
         self._threads = threads
+        self.tell: Callable[[str, str], None] = lambda text, level: None
 
     def load(self, on_compile: Callable[[str | None], None]) -> Choices:
         """Import fastnn and read the names from its registries."""
@@ -32,28 +37,28 @@ class Engine:
         )
 
     def build(self, config: RunConfig) -> Run:
-        """Load the data and make network, optimizer and trainer."""
-        fnn = self._fastnn
-        from fastnn.optimizers import OPTIMIZERS
+        """Load the data and make network, optimizer and trainer; or open a kept run where it was left."""
+        from fastnn import runfile, runs
+        from tui.keeping import Keeper, curves, run_of
 
-        data = self._load(config.data)
-        outputs = data.n_classes or (1 if data.y_train.ndim == 1 else data.y_train.shape[1])
-        sizes = (data.features, *config.layers, outputs)
-        network = fnn.Network(list(sizes), activation=config.activation, init=config.init, seed=config.seed)
-        trainer = fnn.Trainer(
-            network,
-            data,
-            loss="cross_entropy" if data.n_classes else "mse",
-            optimizer=OPTIMIZERS[config.optimizer](config.learning_rate),
-            batch_size=config.batch_size,
-            threads=self._threads,
-        )
-        return Run(trainer, sizes, network, data)
+        run, folder, kept = run_of(config), None, {}
+        data = self._load(run)
+        if config.folder:
+            folder, prepared = runs.resume(Path(config.folder), data=data, threads=self._threads)
+            kept = curves(config.folder)
+        else:
+            prepared = runfile.build(run, data=data, threads=self._threads)
+        keeper = Keeper(prepared.run, prepared.trainer, self.tell, folder)
+        network = prepared.network
+        return Run(prepared.trainer, tuple(network.sizes), network, data, keeper=keeper, curves=kept)
 
-    def _load(self, name: str) -> Any:
-        """The data set, kept while the name stays the same: a reset does not read MNIST again."""
-        if self._data is None or self._data[0] != name:
-            self._data = (name, self._fastnn.datasets.load(name))
+    def _load(self, run: Any) -> Any:
+        """The data set, kept while it stays the same: a reset does not read MNIST again."""
+        from fastnn.runfile import load_data
+
+        asked = (run.data, run.data_options)
+        if self._data is None or self._data[0] != asked:
+            self._data = (asked, load_data(run))
         return self._data[1]
 
 

@@ -18,13 +18,15 @@ MOST_FPS = 60
 
 @dataclass(frozen=True)
 class Options:
-    """`fps` is how often the screen looks for news a second; `keys` are keys for actions other than the table's."""
+    """`fps`: how often the screen looks for news a second; `keys`: keys for actions other than the table's; `run`: a
+    run file to open."""
 
     ascii: bool = False
     marker: str = "braille"
     theme: str = "dark"
     fps: int = FPS
     keys: Mapping[str, str] = field(default_factory=dict)
+    run: str = ""
 
 
 def _fps(text: str) -> int:
@@ -39,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--marker", choices=MARKERS, default="braille", help="what the UI draws curves with")
     parser.add_argument("--theme", choices=THEMES, default="dark", help="the UI's colors")
     parser.add_argument("--fps", type=_fps, default=FPS, metavar="N", help=f"the UI's frames a second (default: {FPS})")
+    parser.add_argument("run", nargs="?", metavar="RUN.toml", help="a run file to open")
     parser.add_argument("--keys", metavar="FILE", help="a TOML file with other keys for the UI")
 
 
@@ -49,7 +52,9 @@ def read_options(arguments: argparse.Namespace, environment: Mapping[str, str] =
     else:
         keys = load_keys(default_path(environment), missing_ok=True)
     plain = arguments.ascii or wants_ascii(environment)
-    return Options(plain, "ascii" if plain else arguments.marker, arguments.theme, arguments.fps, keys)
+    return Options(
+        plain, "ascii" if plain else arguments.marker, arguments.theme, arguments.fps, keys, arguments.run or ""
+    )
 
 
 def from_environment(arguments: Sequence[str] = ()) -> Options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,16 @@ class Record:
             if self._rate and snapshot.learning_rate != self._rate:
                 self._marks = [*self._marks, (float(step), snapshot.learning_rate)][-MOST_MARKS:]
             self._rate = snapshot.learning_rate
+
+    def load(self, metrics: Mapping[str, np.ndarray]) -> None:
+        """Take the metrics of a kept run: it goes on behind them."""
+        with self._lock:
+            steps = metrics.get("step", np.empty(0))
+            for name in CURVES:
+                for x, y in zip(steps, metrics.get(name, ()), strict=False):
+                    self._curves[name].add(float(x), float(y))
+            if steps.size:
+                self._seen, self._rate = (int(steps[-1]), int(steps[-1])), float(metrics["learning_rate"][-1])
 
     def cut(self, step: int) -> None:
         """Forget what came after a step: the run has gone back to it."""

@@ -15,10 +15,11 @@ from dataclasses import replace
 from typing import Any
 
 from tui.config import RATE_HIGH, RATE_LOW, RunConfig
+from tui.journal import Journal
 from tui.probes import SECONDS, ProbeFunction, Probes
 from tui.record import Record
 from tui.timeline import Timeline
-from tui.view import Backend, Run, View, explain
+from tui.view import Backend, Run, View, explain, state_of
 
 WATCH_SECONDS = 0.2  # between two looks at the layers while training runs
 CHUNK_SECONDS = 0.04  # of training at a limited speed
@@ -33,6 +34,7 @@ class Session:
     def __init__(self, backend: Backend, config: RunConfig | None = None) -> None:
         config = config or RunConfig()
         self.record = Record()
+        self.journal = Journal()
         self._backend = backend
         self._commands: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -146,7 +148,13 @@ class Session:
         with self._lock:
             self._view = replace(self._view, version=self._view.version + 1, **changes)
 
+    def _note(self, text: str, level: str = "info") -> None:
+        self.journal.add(text, level)
+        if self._run is not None:
+            self._run.keeper.note(text, level)
+
     def _compile_notice(self, message: str | None) -> None:
+        self.journal.add(message or "compiled")
         self._change(compiling=message or "")
 
     def _work(self) -> None:
@@ -194,11 +202,13 @@ class Session:
             self._look_again()
         elif name == "rate":
             trainer.set_learning_rate(value)
+            self._note(f"learning rate {value:g} from step {self._view.snapshot.step}")
             self._look_again()
         elif name == "limit":
             self._set_limit(value)
         elif name == "do":
             value(self._run)
+            self._note(f"the network was changed by hand at step {self._view.snapshot.step}", "warning")
             self._edits += 1
             self._look_again(again=True)
         elif name == "back":
@@ -265,6 +275,11 @@ class Session:
 
     def _publish(self, snapshot: Any) -> None:
         self.record.add(snapshot)
+        if self._run is not None:
+            self._run.keeper.follow(snapshot)
+        if snapshot.state != self._view.state:
+            level = "error" if snapshot.state == "diverged" else "info"
+            self._note(snapshot.message or f"{snapshot.state} at step {snapshot.step}", level)
         self._change(snapshot=snapshot, state=state_of(snapshot), message=snapshot.message)
 
     def _apply(self, number: int, config: RunConfig | None) -> None:
@@ -275,23 +290,29 @@ class Session:
             run = self._backend.build(wanted)
             fastest = run.trainer.most_steps
             run.trainer.watch(*self._watched, seconds=WATCH_SECONDS)
-            snapshots = run.trainer.run(wanted.epochs, paused=True)
+            left = wanted.epochs - run.trainer.epoch
+            snapshots = run.trainer.run(left if left > 0 else wanted.epochs, paused=True)
             first = next(snapshots)
         except Exception as error:  # noqa: BLE001 - the old run goes on, the drawer says why
             failed = {"state": "failed", "message": explain(error)} if self._run is None else {}
             self._change(busy="", answered=number, answer=explain(error), **failed)
+            self.journal.add(explain(error), "error")
             return
         self._drop_run()
         self._run, self._snapshots, self._fastest = run, snapshots, fastest
         self._set_limit(self._view.limit)
         self.record.clear()
         self._timeline.clear()
+        self.record.load(run.curves)
         self.record.add(first)
-        new = {"config": wanted, "run": run, "sizes": run.sizes, "rate": wanted.learning_rate, "found": {}}
+        self._note(f"{wanted.data} {'-'.join(map(str, run.sizes))} is ready at step {first.step}")
+        wanted = replace(wanted, folder="")  # a reset begins again, in a folder of its own
+        new = {"config": wanted, "run": run, "sizes": run.sizes, "rate": first.learning_rate, "found": {}}
         shown = {"snapshot": first, "state": state_of(first), "message": ""}
         self._change(busy="", answered=number, answer="", **new, **shown)
 
     def _fail(self, error: Exception) -> None:
+        self._note(explain(error), "error")
         self._drop_run()
         self._change(state="failed", message=explain(error))
 
@@ -301,6 +322,8 @@ class Session:
             if close is not None:
                 close()
         self._snapshots, self._moving = None, False
+        if self._run is not None and self._view.snapshot is not None:
+            self._run.keeper.close(self._view.snapshot)
 
     def _go_back(self, where: float | Callable[[], Any] | None) -> None:
         """Pause, and restore the state before this one, the one at a step, or the one that a function finds."""
@@ -325,6 +348,8 @@ class Session:
             next(self._snapshots)
         self._edits += 1
         snapshot = replace(trainer.look(), state="paused")
+        self._run.keeper.back(snapshot)
+        self.journal.add(f"went back to step {snapshot.step}")
         self._change(snapshot=snapshot, state=state_of(snapshot), rate=snapshot.learning_rate, message="")
 
     def _last_good(self) -> Any:
@@ -367,8 +392,3 @@ class Session:
         state = (self._edits, view.snapshot.learning_rate)
         for name, found in self._probes.answers(self._run, view.snapshot.step, state, moving=self._moving):
             self._change(found={**self._view.found, name: found})
-
-
-def state_of(snapshot: Any) -> str:
-    """A run that waits for its first step is ready."""
-    return "ready" if snapshot.state == "paused" and snapshot.step == 0 else str(snapshot.state)

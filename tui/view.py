@@ -8,6 +8,16 @@ from typing import Any, Protocol
 
 from tui.config import Choices, RunConfig
 
+# The states of a run, each with a sign that tells it without a color.
+DOTS = {
+    "running": "●",
+    "paused": "◐",
+    "ready": "○",
+    "loading": "◌",
+    "stopped": "■",
+    "finished": "✔",
+}
+
 
 class Trainer(Protocol):
     """The part of `fastnn.Trainer` that a session uses; `epoch` is the number of epochs completed."""
@@ -29,18 +39,43 @@ class Trainer(Protocol):
     def restore(self, state: Any) -> Any: ...
 
 
+class Keeper(Protocol):
+    """Where a run is kept, as `tui.keeping.Keeper` does; called from the training thread."""
+
+    @property
+    def path(self) -> str: ...
+    def follow(self, snapshot: Any) -> None: ...
+    def back(self, snapshot: Any) -> None: ...
+    def note(self, text: str, level: str) -> None: ...
+    def close(self, snapshot: Any) -> None: ...
+
+
+class NoKeeper:
+    """Keeps nothing."""
+
+    path = ""
+
+    def follow(self, snapshot: Any) -> None: ...
+    def back(self, snapshot: Any) -> None: ...
+    def note(self, text: str, level: str) -> None: ...
+    def close(self, snapshot: Any) -> None: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """A network made ready to train: its trainer, the sizes of its layers from input to output, network and data.
 
     The screens may read `sizes` and `data`, which never change. Network and trainer belong to the training thread: a
-    screen reaches them through `Session.probe` and `Session.do`.
+    screen reaches them through `Session.probe` and `Session.do`. `curves` are what a run that is taken up again has
+    left on disk, by the names of its metrics.
     """
 
     trainer: Trainer
     sizes: tuple[int, ...]
     network: Any = None
     data: Any = None
+    keeper: Keeper = field(default_factory=NoKeeper)
+    curves: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Backend(Protocol):
@@ -98,3 +133,8 @@ def explain(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else "no message"
     return text if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {text}"
+
+
+def state_of(snapshot: Any) -> str:
+    """A run that waits for its first step is ready."""
+    return "ready" if snapshot.state == "paused" and snapshot.step == 0 else str(snapshot.state)

@@ -210,3 +210,27 @@ def test_other_terminals_are_served(open_terminal, changes):
     if "NO_COLOR" in changes:
         colors = {match.groups() for match in re.finditer(r"38;2;(\d+);(\d+);(\d+)", screen)}
         assert colors and all(len(set(color)) == 1 for color in colors), "only greys"
+
+
+def test_what_compiled_code_prints_does_not_reach_the_terminal(open_terminal):
+    program = (
+        "import os, sys\n"
+        "from tui import app\n"
+        "load = app.Engine.load\n"
+        "def loud(self, on_compile):\n"
+        "    os.write(1, b'fd_stray one\\n'); os.write(2, b'fd_stray two\\n'); os.system('echo fd_stray three')\n"
+        "    return load(self, on_compile)\n"
+        "app.Engine.load = loud\n"
+        "code = app.main()\n"
+        "os.write(2, b'after\\n')\n"
+        "sys.exit(code)\n"
+    )
+    terminal = open_terminal([sys.executable, "-c", program])
+    terminal.until(rb"READY", COMPILING)
+    seen = terminal.output
+    terminal.child.send("6")
+    terminal.until(rb"three")  # on the Log screen
+    terminal.child.send("q")
+    assert terminal.close() == 0
+    assert b"fd_stray" not in seen and terminal.output.rstrip().endswith(b"after")
+    assert b"stdout" in terminal.output and b"stderr" in terminal.output

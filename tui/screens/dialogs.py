@@ -102,3 +102,28 @@ class RateInput(Once, ModalScreen["float | None"]):
             note.add_class("-wrong")
         else:
             self.dismiss(rate)
+
+
+class TextInput(Once, ModalScreen["str | None"]):
+    """Asks for a text; closes with it, or with None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
+
+    def __init__(self, title: str, text: str, note: str) -> None:
+        super().__init__()
+        self._title, self._text, self._note = title, text, note
+
+    def compose(self) -> ComposeResult:
+        """One field."""
+        with Vertical(classes="dialog"):
+            yield Label(self._title, markup=False)
+            yield Input(self._text, id="text", compact=True, select_on_focus=True)
+            yield Static(self._note, classes="note", markup=False)
+
+    def action_cancel(self) -> None:
+        """Leave it as it is."""
+        self.dismiss(None)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)

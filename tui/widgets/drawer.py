@@ -144,7 +144,7 @@ class Drawer(Vertical):
     def action_apply(self) -> None:
         """Read the fields; post what they say, or show what is wrong."""
         try:
-            config = read_config(self.texts())
+            config = read_config(self.texts()).with_rest_of(self._filled)
         except FieldError as error:
             self.complain(str(error), error.name)
             return

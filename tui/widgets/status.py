@@ -7,16 +7,8 @@ from textual.widgets import Static
 
 from tui import numbers
 from tui.actions import Action
-from tui.view import View
+from tui.view import DOTS, View
 
-DOTS = {
-    "running": "●",
-    "paused": "◐",
-    "ready": "○",
-    "loading": "◌",
-    "stopped": "■",
-    "finished": "✔",
-}
 WIDE = 120
 
 
