@@ -1,5 +1,6 @@
 """The terminal UI of fastnn: watch a network learn, and steer it while it does.
 
 `python -m tui` opens it, and so does `fastnn` without arguments. Nothing in here imports fastnn until the
-training thread starts (`tui.engine` is the only door), so that the first screen is painted at once.
+training thread starts (`tui.engine` is the only door), so that the first screen is painted at once; but for
+what reads the runs on disk (fastnn.runs, fastnn.runfile), which needs no kernels.
 """

@@ -20,16 +20,18 @@ from tui.capture import Stream, captured
 from tui.config import RunConfig
 from tui.engine import Engine
 from tui.glyphs import Ascii
-from tui.options import MARKERS, Options, from_environment
+from tui.options import MARKERS, Options, from_environment, without_web
 from tui.screens.dialogs import Palette
 from tui.screens.mode import ModeScreen
 from tui.session import Session
 from tui.theme import THEMES
 from tui.view import Backend, View
+from tui.web import serve
 
 # The training thread needs the interpreter between two chunks of 35 ms: with Python's own 5 ms it waited so long for
 # the drawing to let go of it that training with the screen open ran at 94 %.
 SWITCH_SECONDS = 0.0005
+SAVING_SECONDS = 5.0
 SIGNALED = 128  # plus the signal's number: what a shell reports for a process that a signal ended
 
 
@@ -139,11 +141,14 @@ def main(arguments: Sequence[str] = ()) -> int:
     except ValueError as reason:  # a KeymapError, or a DataError of the run file
         sys.stderr.write(f"fastnn: {reason}\n")
         return 2
+    if options.web:
+        return serve(without_web(arguments), options.port)
     app = FastnnApp(config=config, options=options)
     with captured(app.session.journal):
         app.run()
     code = app.return_code or 0
-    if not app.session.close(timeout=0.1):
+    # The last checkpoint of a large network takes its time; a compilation may take a minute.
+    if not app.session.close(timeout=0.1 if app.session.view.compiling else SAVING_SECONDS):
         # A compilation cannot be interrupted, and the interpreter would wait for it before it ends. The
         # terminal is restored by now, and files of the cache are written whole or not at all.
         sys.stdout.flush()

@@ -1,8 +1,9 @@
-"""The door to fastnn: the only module of the UI that imports it, and only from the training thread."""
+"""The door to fastnn's kernels: the only module of the UI that brings them, and only on the training thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Engine:
         from tui.keeping import Keeper, curves, run_of
 
         run, folder, kept = run_of(config), None, {}
+        run = replace(run, data=runfile.located(run.data, Path.cwd()))  # its folder lies elsewhere
         data = self._load(run)
         if config.folder:
             folder, prepared = runs.resume(Path(config.folder), data=data, threads=self._threads)

@@ -149,6 +149,22 @@ def test_a_run_that_is_open_is_not_opened_again(headless: tuple[Path, dict], roo
     assert first.close(60)
 
 
+def test_a_relative_path_is_kept_whole(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "points.csv").write_text("x,y,label\n" + "".join(f"{i % 3},{i % 5},{i % 2}\n" for i in range(60)))
+    monkeypatch.chdir(tmp_path)
+    session = Session(Engine(), RunConfig("points.csv", (4,), epochs=3))
+    session.start()
+    reach(session, lambda v: v.state == "ready")
+    session.step()
+    reach(session, lambda v: v.snapshot.step == 1)
+    assert session.close(60)
+    kept = newest(root)
+    assert kept.run is not None and kept.run.data == str(tmp_path / "points.csv")
+    folder, prepared = runs.resume(kept.path)
+    assert prepared.trainer.current_step == 1
+    folder.close(prepared.trainer, prepared.trainer.look())
+
+
 async def test_prints_go_to_the_journal(root: Path) -> None:
     app = FastnnApp(config=RunConfig("moons", (4,)))
     async with opened_with(app) as pilot:
