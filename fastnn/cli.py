@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastnn.training import Snapshot
 
 BAD_INPUT = 2
-UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys", "--web", "--port")  # read by tui.options
+UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys")  # read by tui.options
 INTERRUPTED = 130  # what a shell reports for SIGINT: 128 + 2
 
 
@@ -56,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _open_ui(arguments: list[str]) -> int:
     # A driver that is named replaces the terminal: textual-serve shows the UI in a browser that way.
-    served = "--web" in arguments or "TEXTUAL_DRIVER" in os.environ
-    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in os.environ:
         return _fail("the terminal UI needs a terminal; `fastnn train` works without one")
     from tui.app import main as open_ui
 
@@ -144,8 +143,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="fastnn",
         description="Dense neural networks on compiled kernels. Without arguments it opens the terminal UI, "
-        "which takes --ascii, --marker, --theme, --fps, --keys FILE and a run file (TOML) to open; --web shows it in a "
-        "browser.",
+        "which takes --ascii, --marker, --theme, --fps and --keys FILE, and a run file (TOML) to open.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="the versions of fastnn, numba, numpy and python")
