@@ -25,7 +25,9 @@ from benchmarks.table import PREDICTED, Work, inputs
 from fastnn.cpu.team import cores
 
 TURN = 0.02  # seconds of a measurement
-SETTLE = 0.05  # seconds between two turns: a pool's threads spin after their last work, on the next one's cores
+SETTLE = (
+    0.3  # seconds between two turns: OpenMP's threads spin for 0.2 s after their last work, on the next one's cores
+)
 Predict = Callable[[np.ndarray], np.ndarray]
 
 

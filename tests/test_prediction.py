@@ -45,10 +45,18 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("sizes", SIZES)
-def test_a_row_has_the_same_bits_in_any_company(sizes: tuple[int, ...], dtype: str) -> None:
+def test_a_row_has_the_same_bits_in_any_company(
+    sizes: tuple[int, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net = network(sizes, dtype)
+    with monkeypatch.context() as patch:  # many rows are those that are packed
+        patch.setattr(
+            predictor, "THREADS_FROM", predictor.PACK_FROM * predictor.Predictor(net.architecture, net.storage)._row
+        )
+        net(batch(1, sizes[0], dtype))
     x = batch(predictor.PACK_FROM + 3, sizes[0], dtype)
     packed = net(x)
+    assert net._predictors[0]._panels.size
     wanted = reference.forward(reference.copied(net), x.astype(float))
     np.testing.assert_allclose(
         packed, wanted, rtol=0, atol=(2e-5 if dtype == "float32" else 1e-13) * np.abs(wanted).max()

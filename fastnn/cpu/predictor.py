@@ -10,8 +10,9 @@ from fastnn.cpu.phases import GRAIN, ROWS
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team, cores
 
-THREADS_FROM = 200_000  # nanoseconds of work: to start a second thread and to wait for it takes 50,000
-PACK_FROM = 8 * ROWS  # rows: to copy a weight into panels takes as long as the product of 20 rows
+# Nanoseconds of work: to wake a second thread and to wait for it took 150,000 to 250,000 on two virtual cores.
+THREADS_FROM = 1_500_000
+PACK_FROM = 8 * ROWS  # rows, where threads pay too: copying a weight into panels takes as long as the product of 20
 SCORE_FROM = 4 * ROWS  # rows of an evaluation that threads share
 
 
@@ -29,7 +30,7 @@ class Predictor:
         # one a number for its activation and what is not arithmetic.
         pairs = zip(architecture.sizes, architecture.sizes[1:], strict=False)
         self._row = sum(a * b for a, b in pairs) // 25 + int(self.net.vectors[1:].sum())
-        self._many_from = min(PACK_FROM, -(-THREADS_FROM // self._row))
+        self._many_from = -(-THREADS_FROM // self._row)
         self._team = Team(self.most)
         self._barrier = new_barrier()
         self._panels: np.ndarray = np.zeros(0, architecture.F)
@@ -54,8 +55,9 @@ class Predictor:
     def rows(self, x: np.ndarray, out: np.ndarray, *, check: bool = False) -> bool:
         """Predict C-contiguous x (n, fan_in) into out (n, fan_out); False if `check` finds NaN or Inf in x."""
         rows, size = x.shape[0], x.itemsize
-        workers = min(self.most, -(-rows // predict.TILE)) if rows * self._row >= THREADS_FROM else 1
-        pack = rows >= PACK_FROM
+        large = rows >= self._many_from
+        workers = min(self.most, -(-rows // predict.TILE)) if large else 1
+        pack = large and rows >= PACK_FROM
         table = self._packed() if pack else self._table
         self._team.run(
             predict.many_rows, table, size, x.ctypes.data, rows, out.ctypes.data, int(check), int(pack), self._barrier,
@@ -80,7 +82,7 @@ class Predictor:
     def score(self, x: np.ndarray, y: np.ndarray, loss: str) -> tuple[float, float]:
         """Mean loss on checked rows x and targets y, and the number of rows predicted right."""
         F, rows = self.architecture.F, x.shape[0]
-        workers = min(self.most, rows // SCORE_FROM + 1) if rows * self._row >= THREADS_FROM else 1
+        workers = min(self.most, rows // SCORE_FROM + 1) if rows >= self._many_from else 1
         losses, hits = np.zeros((workers, ROWS), F), np.zeros((workers, ROWS), F)
         columns = np.zeros((workers, 2 * (self.architecture.sizes[-1] + 1) * GRAIN), F)
         sums = np.zeros((-(-rows // ROWS), 2))
