@@ -101,18 +101,22 @@ def check_float(
     return number
 
 
-def check_finite(argument: str, array: np.ndarray) -> np.ndarray:
-    """Return `array`; a ValueError names the first NaN or Inf and where it is."""
+def is_finite(array: np.ndarray) -> bool:
+    """Whether there is no NaN and no Inf in `array`."""
     # A finite sum of finite values proves them finite in one pass with no array of flags; only an
     # overflowing or poisoned sum needs the slow look.
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(array, dtype=array.dtype.type)  # of the machine's byte order
-    if not np.isfinite(total):
+    return bool(np.isfinite(total) or np.isfinite(array).all())
+
+
+def check_finite(argument: str, array: np.ndarray) -> np.ndarray:
+    """Return `array`; a ValueError names the first NaN or Inf and where it is."""
+    if not is_finite(array):
         bad = np.argwhere(~np.isfinite(array))
-        if bad.size:
-            where = tuple(int(i) for i in bad[0])
-            raise ValueError(
-                f"{argument}: {array[where]} at index {where if len(where) > 1 else where[0]} "
-                f"({len(bad)} such values); expected finite numbers"
-            )
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{argument}: {array[where]} at index {where if len(where) > 1 else where[0]} "
+            f"({len(bad)} such values); expected finite numbers"
+        )
     return array

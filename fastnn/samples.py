@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import check_finite, shown
+from fastnn import mapped
+from fastnn.errors import check_finite, is_finite, shown
 from fastnn.losses import LOSSES
 
 
@@ -32,7 +33,9 @@ def inputs(argument: str, value: Any, features: int, F: type) -> np.ndarray:
         raise ValueError(f"{argument}: has shape {array.shape}; expected (n, {features})")
     if array.shape[0] == 0:
         raise ValueError(f"{argument}: is empty, shape {array.shape}; expected at least one row")
-    check_finite(argument, array)
+    for some in mapped.blocks(array):
+        if not is_finite(some):
+            check_finite(argument, array)
     with np.errstate(over="ignore"):
         converted: np.ndarray = np.ascontiguousarray(array, dtype=F)
     if array.dtype.kind == "f" and array.dtype.itemsize > converted.itemsize:

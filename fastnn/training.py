@@ -17,6 +17,7 @@ from fastnn import compiler
 from fastnn.cpu import observer
 from fastnn.cpu.engine import Result, Runner
 from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
+from fastnn.mapped import Mapped
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Optimizer
 from fastnn.snapshots import Histogram, History, LayerSnapshot, Snapshot
@@ -115,6 +116,7 @@ class Trainer:
             )  # fmt: skip
             self._runner.prepare()
             self._watch = Watch(network, self._runner) if observe else None
+        self._mapped = Mapped(task.data[0], *(task.validation or ())[:1])
         network.loss_name = loss
         self._first_epoch = network.epochs
         self._changed = threading.Condition()
@@ -235,6 +237,7 @@ class Trainer:
                 steps = self._wanted(end - runner.step)
                 began = time.perf_counter()
                 result = runner.run(steps, self.learning_rate)
+                self._mapped.release(int(result.rows.sum()))
                 took = time.perf_counter() - began
                 self._adapt(len(result.losses), took)
                 yield self._take(result, took, end)
@@ -252,6 +255,8 @@ class Trainer:
     def _wanted(self, left: int) -> int:
         with self._changed:
             steps = min(left, self._chunk, max(1, self.most_steps))
+            if self._mapped.most_rows is not None:
+                steps = max(1, min(steps, self._mapped.most_rows // self._runner.batch))
             if self._paused:
                 budget = self._runner.steps_left_in_epoch if self._budget < 0 else self._budget
                 steps = min(steps, budget)
