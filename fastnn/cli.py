@@ -1,4 +1,4 @@
-"""The command line: `fastnn` opens the terminal UI, `fastnn train` trains without it.
+"""The command line: `fastnn` opens the terminal UI, `fastnn train` trains without it, `fastnn warmup` compiles.
 
 Only argparse is imported before the arguments are read, so that `--help` and `--version` answer at once (0.05 s; the
 engine takes Numba's 0.6 s to import). What is measured and saved goes to standard output, progress and errors to
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments or arguments[0] in UI_OPTIONS or arguments[0].endswith(".toml"):
             return _open_ui(arguments)
         options = _parse(arguments)
-        return _train(options)
+        return _warm_up(options) if options.command == "warmup" else _train(options)
     except KeyboardInterrupt:  # while loading or compiling, or a second one
         return _fail("interrupted; nothing is saved" if options.save else "interrupted", INTERRUPTED)
 
@@ -157,7 +157,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     known = _add_train_options(train)
+    warmup = commands.add_parser(
+        "warmup",
+        help="compile everything once, so that nothing waits for it later",
+        description="Compile every kernel for this machine; they are kept on disk.",
+        allow_abbrev=False,
+    )
+    warmup.add_argument("--dtype", help="float32 or float64 (default: both)", metavar="NAME")
     options, unknown = parser.parse_known_args(arguments)
+    if unknown and options.command == "warmup":
+        warmup.error(f"unknown argument {unknown[0]!r}")
     if unknown:
         near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -193,6 +202,30 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     add("--save", "save the trained network to this file (safetensors)", metavar="FILE")
     add("--json", "print one JSON object and nothing else on standard output", action="store_true")
     return known
+
+
+# ---- compiling -------------------------------------------------------------------------------------------------------
+
+
+def _warm_up(options: argparse.Namespace) -> int:
+    from fastnn import compiler
+    from fastnn.errors import check_choice
+    from fastnn.network import DTYPES
+    from fastnn.progress import show_parts
+    from fastnn.warmup import warm_up
+
+    try:
+        dtypes = DTYPES if options.dtype is None else [check_choice("dtype", options.dtype, DTYPES)]
+    except ValueError as reason:
+        return _fail(reason)
+    with show_parts() as show:
+        compiled, loaded, seconds = warm_up(dtypes, show)
+    folder = compiler.cache_folder()
+    if compiled:
+        print(f"compiled {compiled} kernels in {seconds:.0f} s ({loaded} were there before); they are kept in {folder}")
+    else:
+        print(f"nothing to compile (0 compiled): all {loaded} kernels are in {folder}")
+    return 0
 
 
 # ---- training --------------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
-"""What `fastnn train` shows on standard error while it trains: a bar on a terminal, plain lines in a log file."""
+"""What `fastnn` shows on standard error while it trains or compiles: a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +17,29 @@ def open_progress(steps: int, *, quiet: bool) -> Progress:
     if sys.stderr.isatty():
         return _Bar(steps)
     return Progress() if quiet else _Lines()
+
+
+@contextlib.contextmanager
+def show_parts() -> Iterator[Callable[[int, int, str], None]]:
+    """Progress of work in named parts: gives show(number, of how many, name), to be called before each part."""
+    if not sys.stderr.isatty():
+        yield lambda number, count, name: print(f"{number + 1}/{count} {name}", file=sys.stderr, flush=True)
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.BarColumn(bar_width=20),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.description}"),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(number: int, count: int, name: str) -> None:
+            bar.update(task, completed=number, total=count, description=name, refresh=True)
+
+        yield show
 
 
 class Progress:
