@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Button, Input, Label, Select, Static
+from textual.widgets import Button, Input, Label, OptionList, Select, Static
 
 from tui import numbers
 from tui.config import Choices, FieldError, RunConfig, read_config
@@ -31,6 +31,14 @@ LABELS = {
 # What fastnn calls an argument that a field is for, where it is another word.
 ARGUMENTS = {"name_or_path": "data", "lr": "learning_rate", "rate": "learning_rate"}
 SELECTS = ("data", "activation", "init", "optimizer")
+
+
+class Choice(Select[str]):
+    """A Select that takes page keys once its list is laid out: Textual 8.2.8 fails before (KeyError in _move_page)."""
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key in ("pageup", "pagedown") and not self.query_one(OptionList).scrollable_content_region.height:
+            event.stop()
 
 
 class Drawer(Vertical):
@@ -61,7 +69,7 @@ class Drawer(Vertical):
                 with Horizontal(classes="field", id=f"row-{name}"):
                     yield Label(label)
                     if name in SELECTS:
-                        yield Select((), id=f"field-{name}", compact=True, allow_blank=True, prompt="")
+                        yield Choice((), id=f"field-{name}", compact=True, allow_blank=True, prompt="")
                     else:
                         yield Input(id=f"field-{name}", compact=True, select_on_focus=True)
         yield Static(id="wrong", markup=False)
