@@ -14,6 +14,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn import training
+from fastnn.cpu import plan
 
 # Each: what makes the network, the batch size of 203 samples (a last, smaller batch in all but one), the rest of fit.
 CASES: dict[str, tuple[dict[str, Any], int, dict[str, Any]]] = {
@@ -95,6 +96,29 @@ def test_same_bits_for_any_number_of_threads(case: str, dtype: str) -> None:
         net, again = fitted(case, dtype, threads=threads, validation=data)
         assert bits(net) == bits(one), threads
         assert again == history, threads  # losses and accuracies too
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", [fnn.SGD(0.1), fnn.SGD(0.1, momentum=0.9), fnn.Adam()], ids=["sgd", "m", "adam"])
+def test_same_bits_where_spans_leave_gradients(dtype: str, optimizer: Any) -> None:
+    """A long batch and a small network; the last batch has fewer spans."""
+    stack = [
+        fnn.Input(3),
+        fnn.Dropout(0.1),
+        fnn.Dense(50, "tanh"),
+        fnn.Dropout(0.3),
+        fnn.Dense(7, "relu"),
+        fnn.Dense(2),
+    ]
+    assert plan.spans((3, 50, 7, 2), 1_100)[1] == 8
+    draw = np.random.default_rng(1)
+    x, y = draw.standard_normal((1_500, 3)), draw.integers(0, 2, 1_500)
+    results = set()
+    for threads in (1, 2, 3, 5):
+        net = fnn.Network(stack, seed=1, dtype=dtype)
+        history = net.fit(x, y, epochs=EPOCHS, batch_size=1_100, optimizer=optimizer, threads=threads)
+        results.add((bits(net), *history.loss))
+    assert len(results) == 1
 
 
 def test_same_bits_in_another_process(python: Callable[..., tuple[str, str]]) -> None:

@@ -124,7 +124,8 @@ def test_float32_against_float64(activation: str, loss: str) -> None:
         assert single.loss(x, y, loss) == pytest.approx(net.loss(x, y, loss), rel=1e-5)
 
 
-# Beyond a tile and a block in every direction: rows of a batch (48 at once), rows of weights (48), vectors (4 to 64).
+# Beyond a tile and a block in every direction: rows of a batch (48 at once; from 1,024 in spans that leave a gradient
+# each), rows of weights (48), vectors (4 to 64).
 AWKWARD = [
     (1, (1, 1, 2)),
     (2, (49, 1, 65, 2)),
@@ -132,6 +133,7 @@ AWKWARD = [
     (49, (48, 16, 96, 3)),
     (100, (130, 64, 31, 5)),
     (133, (64, 129, 7, 2)),
+    (1300, (51, 9, 33, 3)),
 ]
 
 

@@ -175,7 +175,9 @@ class Runner:
                     end += -(-self.batch * int(stride) // 16) * 16
         packed, transposed, size = plan.panels(sizes, net.panel)
         rows = max(-(-self.batch // GRAIN) * GRAIN, most * ROWS)
-        block = max(4096, *sizes[1:]) if update > 0 else 0
+        span, spans = plan.spans(sizes, self.batch)
+        # Where spans leave gradients, a tile and its biases are one row.
+        block = max(4096, max(sizes[1:]) * (plan.TILE + 1 if spans else 1)) if update > 0 else 0
         return Work(
             buffer=aligned(end, F),
             outputs=np.array(places["outputs"], np.int64),
@@ -192,6 +194,8 @@ class Runner:
             columns=aligned(most * 2 * (sizes[-1] + 1) * GRAIN, F),
             losses=np.zeros(rows, F),
             hits=np.zeros(rows, F),
+            span=span,
+            partial=aligned(spans * self.parameters.size, F).reshape(spans, self.parameters.size),
             tiles=plan.tiles(sizes),
             firsts=np.zeros(2, np.int64),
             loss=loss,

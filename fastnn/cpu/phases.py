@@ -5,6 +5,10 @@
     tiles   each worker takes tiles of the weight matrices: the gradient over the whole batch, the update, and the
             transposed copy that the next step's deltas read.
 
+Where a batch is long and the network small (see `plan.spans`) rows go in spans, each of which leaves the gradient of
+its rows, and a tile adds up those of all spans: there is work for many workers however few tiles there are. (Spans
+that stay in cache from one layer to the next gained nothing by that, with 16 to 512 KB and batches up to 10,000.)
+
 Legend: B rows of a batch, I and O units before and after a layer, layer l = 0 .. L-1 lies between units l and l+1.
 Rows of outputs and deltas are padded to whole vectors, so products and blocks over them need no masks; what lands in
 the padding reaches no result. Weights are kept twice more, as the panels that products read one after the other: as
@@ -77,6 +81,8 @@ class Work(NamedTuple):
     columns: np.ndarray  # F, outputs and targets of GRAIN rows side by side, and 2 GRAIN numbers, for each worker
     losses: np.ndarray  # F (B or more, ROWS a worker or more), whole grains
     hits: np.ndarray  # F, like losses
+    span: int  # rows that go through all layers before the next ones
+    partial: np.ndarray  # F (spans, parameters): the gradient of each span's rows; none where tiles sum over rows
     tiles: np.ndarray  # (n, 3): layer, first row, last row + 1
     firsts: np.ndarray  # (workers + 1,): the tiles of worker w are firsts[w] .. firsts[w + 1]
     loss: int  # address of the loss block
@@ -103,10 +109,10 @@ def forward(net, inputs, row, rows, worker):
 
 
 @inner
-def share(rows, worker, workers):
-    """The rows low .. high of a batch that are this worker's: whole grains."""
-    grains = (rows + GRAIN - 1) // GRAIN
-    return min(rows, worker * grains // workers * GRAIN), min(rows, (worker + 1) * grains // workers * GRAIN)
+def share(rows, unit, worker, workers):
+    """The rows low .. high of a batch that are this worker's: whole grains, or other units of rows."""
+    units = (rows + unit - 1) // unit
+    return min(rows, worker * units // workers * unit), min(rows, (worker + 1) * units // workers * unit)
 
 
 @inner
@@ -128,14 +134,25 @@ def activate(net, layer, buffer, start, rows):
 
 
 @inner
-def rows_phase(net, work, data, index, low, high, scale, step, worker):
-    """Forward, loss and deltas of rows low .. high of the batch whose samples are `index` (B,)."""
-    last, F = net.sizes.size - 1, net.one.itemsize
-    buffer, base = work.buffer, work.buffer.ctypes.data
-    width, stride = net.sizes[0], net.strides[0]
+def rows_phase(net, work, data, index, scale, step, worker, workers):
+    """Forward, loss and deltas of the worker's rows of the batch whose samples are `index` (B,)."""
+    low, high = share(index.size, GRAIN if work.partial.size == 0 else work.span, worker, workers)
+    for r in range(low, high, work.span):
+        end = min(r + work.span, high)
+        forward_rows(net, work, data, index, r, end, step)
+        loss_rows(net, work, data, index, r, end, scale, worker)
+        backward_rows(net, work, r, end, step)
+        if work.partial.size > 0:
+            gradient_rows(net, work, r, end)
+
+
+@inner
+def forward_rows(net, work, data, index, low, high, step):
+    """Outputs of all layers for rows low .. high of the batch."""
+    F, base, width, stride = net.one.itemsize, work.buffer.ctypes.data, net.sizes[0], net.strides[0]
     for r in range(low, high):
         copy(base + (work.outputs[0] + r * stride) * F, data.inputs + index[r] * data.row * F, width * F)
-    for layer in range(last):
+    for layer in range(net.sizes.size - 1):
         if net.dropout[layer] > net.one[0]:
             drop_rows(net, work, layer, work.outputs[layer], work.inputs[layer], low, high, step)
         weight, row, panel = net.parameters.ctypes.data + net.weight[layer] * F, net.sizes[layer + 1], net.panel
@@ -147,8 +164,13 @@ def rows_phase(net, work, data, index, low, high, scale, step, worker):
             x = base + (work.inputs[layer] + r * net.strides[layer]) * F
             at = work.outputs[layer + 1] + r * net.strides[layer + 1]
             product(net, layer, x, net.strides[layer], weight, row, panel, base + at * F, rows)
-            activate(net, layer, buffer, at, rows)
+            activate(net, layer, work.buffer, at, rows)
 
+
+@inner
+def loss_rows(net, work, data, index, low, high, scale, worker):
+    """Loss of rows low .. high, and the last layer's deltas."""
+    last, F, base = net.sizes.size - 1, net.one.itemsize, work.buffer.ctypes.data
     stride = net.strides[last]
     for r in range(low, high, GRAIN):
         rows = min(GRAIN, high - r)
@@ -158,7 +180,12 @@ def rows_phase(net, work, data, index, low, high, scale, step, worker):
         if net.backward[last - 1] != 0:
             call(net.backward[last - 1], (z, delta, rows * stride, net.slope[last - 1]))
 
-    for layer in range(last - 1, 0, -1):
+
+@inner
+def backward_rows(net, work, low, high, step):
+    """Deltas of the layers before the last for rows low .. high."""
+    F, base = net.one.itemsize, work.buffer.ctypes.data
+    for layer in range(net.sizes.size - 2, 0, -1):
         # z = x W  =>  dx = dz W^T; then y = f(z)  =>  dz = dy f'(z)
         stride, size = net.strides[layer], net.sizes[layer + 1]
         for r in range(low, high, ROWS):
@@ -175,6 +202,23 @@ def rows_phase(net, work, data, index, low, high, scale, step, worker):
                     y = base + (work.outputs[layer] + (r + g) * stride) * F
                     d = base + (at + g * stride) * F
                     call(net.backward[layer - 1], (y, d, min(GRAIN, rows - g) * stride, net.slope[layer - 1]))
+
+
+@inner
+def gradient_rows(net, work, low, high):
+    """The gradient of rows low .. high, which are a span, to its place in work.partial."""
+    F, base, one = net.one.itemsize, work.buffer.ctypes.data, net.one.ctypes.data + net.one.itemsize
+    to = work.partial.ctypes.data + low // work.span * work.partial.shape[1] * F
+    for layer in range(net.sizes.size - 1):
+        # z = x W + b  =>  dW = x^T dz, db = 1^T dz
+        fan_in, fan_out, stride = net.sizes[layer], net.sizes[layer + 1], net.strides[layer + 1]
+        x = base + (work.inputs[layer] + low * net.strides[layer]) * F
+        dz = base + (work.deltas[layer + 1] + low * stride) * F
+        weight, bias = to + net.weight[layer] * F, to + net.bias[layer] * F
+        call(net.gemm, (x, 1, net.strides[layer], dz, stride, net.panel, base, 0, weight, fan_out,
+                        fan_in, fan_out, high - low, net.one[1], net.one[0]))  # fmt: skip
+        call(net.gemm, (one, 0, 0, dz, stride, net.panel, base, 0, bias, fan_out,
+                        1, fan_out, high - low, net.one[1], net.one[0]))  # fmt: skip
 
 
 @inner
@@ -201,37 +245,46 @@ def tile_phase(net, work, t, batch, coefficients, worker):
     """Gradient over the batch, update and transposed copy of tile t."""
     layer, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
     fan_out, F = net.sizes[layer + 1], net.one.itemsize
-    x = work.buffer.ctypes.data + (work.inputs[layer] + low) * F
-    start = net.weight[layer] + low * fan_out
-    # z = x W + b  =>  dW = x^T dz
-    change(net, work, layer, x, 1, net.strides[layer], start, high - low, batch, coefficients, worker)
+    one, start, rows = net.one.ctypes.data + F, net.weight[layer] + low * fan_out, high - low
+    if work.partial.size > 0:
+        # The gradient is 1^T of those of the spans, and biases lie behind the last row of weights.
+        count = rows * fan_out + (fan_out if high == net.sizes[layer] else 0)
+        partial, spans = work.partial.ctypes.data + start * F, (batch + work.span - 1) // work.span
+        change(net, work, (one, 0, 0), (partial, work.partial.shape[1]), start, 1, count, spans, coefficients, worker)
+    else:
+        # z = x W + b  =>  dW = x^T dz, and db = 1^T dz: the bias is the weight of an input that is always 1
+        x = work.buffer.ctypes.data + (work.inputs[layer] + low) * F
+        dz = work.buffer.ctypes.data + work.deltas[layer + 1] * F, net.strides[layer + 1]
+        change(net, work, (x, 1, net.strides[layer]), dz, start, rows, fan_out, batch, coefficients, worker)
+        if low == 0:
+            change(net, work, (one, 0, 0), dz, net.bias[layer], 1, fan_out, batch, coefficients, worker)
     if work.update >= 0:
         pack(net, work, layer, low, high)
-    if low == 0:
-        # db = 1^T dz: the bias is the weight of an input that is always 1
-        change(net, work, layer, net.one.ctypes.data + F, 0, 0, net.bias[layer], 1, batch, coefficients, worker)
 
 
 @inner
-def change(net, work, layer, x, row, column, start, rows, batch, coefficients, worker):
-    """Change `rows` rows of the target from `start` by the gradient x^T dz; x has the strides `row` and `column`."""
-    fan_out, F = net.sizes[layer + 1], net.one.itemsize
-    dz = work.buffer.ctypes.data + work.deltas[layer + 1] * F
-    stride, target = net.strides[layer + 1], work.target.ctypes.data + start * F
+def change(net, work, left, right, start, rows, columns, terms, coefficients, worker):
+    """Change rows x columns numbers of the target from `start` by the gradient x^T dz, a sum of `terms` products.
+
+    left: x's address and its strides by row and column of x^T; right: dz's address and its stride by term.
+    """
+    (x, row, column), (dz, stride) = left, right
+    F = net.one.itemsize
     if work.update <= 0:
-        call(net.gemm, (x, row, column, dz, stride, net.panel, target, fan_out, target, fan_out, rows, fan_out, batch,
+        target = work.target.ctypes.data + start * F
+        call(net.gemm, (x, row, column, dz, stride, net.panel, target, columns, target, columns, rows, columns, terms,
                         coefficients[0], coefficients[1]))  # fmt: skip
         return
     # The gradient of a few rows stays in cache between its product and the update that reads it once.
-    block = work.block // fan_out
+    block = work.block // columns
     gradient = work.gradient.ctypes.data + worker * work.block * F
     for r in range(0, rows, block):
         some = min(block, rows - r)
-        at = (start + r * fan_out) * F
-        call(net.gemm, (x + r * row * F, row, column, dz, stride, net.panel, gradient, fan_out, gradient, fan_out,
-                        some, fan_out, batch, net.one[1], net.one[0]))  # fmt: skip
+        at = (start + r * columns) * F
+        call(net.gemm, (x + r * row * F, row, column, dz, stride, net.panel, gradient, columns, gradient, columns,
+                        some, columns, terms, net.one[1], net.one[0]))  # fmt: skip
         call(work.update, (work.target.ctypes.data + at, gradient, work.m.ctypes.data + at, work.v.ctypes.data + at,
-                           some * fan_out, coefficients.ctypes.data))  # fmt: skip
+                           some * columns, coefficients.ctypes.data))  # fmt: skip
 
 
 @inner

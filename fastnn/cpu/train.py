@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.compiler import inner, kernel
-from fastnn.cpu.phases import GRAIN, ROWS, Data, forward, lose, pack, rows_phase, share, tile_phase
+from fastnn.cpu.phases import GRAIN, ROWS, Data, forward, lose, pack, rows_phase, tile_phase
 from fastnn.cpu.primitives import wait_for_all
 from fastnn.random import shuffle
 
@@ -90,9 +90,8 @@ def train(net, work, data, run, worker):
                 return
         index = run.order[position * batch : min((position + 1) * batch, samples)]
         rows = index.size
-        low, high = share(rows, worker, workers)
         scale = net.one[1] / net.one.dtype.type(rows)
-        rows_phase(net, work, data, index, low, high, scale, step, worker)
+        rows_phase(net, work, data, index, scale, step, worker, workers)
         if not wait_for_all(work.barrier, workers):
             return
         for t in range(work.firsts[worker], work.firsts[worker + 1]):
