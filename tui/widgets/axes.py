@@ -24,6 +24,10 @@ class Axis:
         """Map a number or an array to [0, 1]; halves first, because high - low may overflow."""
         return (values * 0.5 - self.low * 0.5) / (self.high * 0.5 - self.low * 0.5)
 
+    def marks(self, width: int = 8) -> list[tuple[float, str]]:
+        """The ticks' places in [0, 1] and their labels, cut off at `width`."""
+        return [(float(self.place(at)), label[:width]) for at, label in self.ticks]
+
 
 def linear_axis(low: float, high: float, wanted: int, *, whole: bool = False) -> Axis:
     """An axis over [low, high] with about `wanted` ticks at 1, 2 or 5 times a power of ten, or at `whole` numbers."""

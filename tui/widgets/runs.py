@@ -167,7 +167,6 @@ class RunsChart(ShelfPlot):
             log_y=self.log_y and "loss" in self.metric,
             marker=self.marker,
             axis_color=self.color("plot-axis"),
-            unicode=not self.plain,
         )
         lines = [Line(*self.shelf.curve(info, self.metric), color) for info, color in runs]
         chart = line_chart(width, height, lines, look)

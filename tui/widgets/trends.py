@@ -191,7 +191,6 @@ class TrendPlot(Plot):
                 axis_color=self.color("plot-axis"),
                 mark_color=self.color("plot-mark"),
                 cursor_color=self.color("plot-cursor"),
-                unicode=not self.plain,
             ),
             window=self._window(),
             marks=[step for step, _ in self.marks],

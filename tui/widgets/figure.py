@@ -1,0 +1,135 @@
+"""plotext draws the charts; its canvas is read as cells, so that no escape sequence is written and parsed again.
+
+This is the one place that knows plotext 5.3, and it uses that release's own parts: `monitor_class`, which is one plot
+without the figure around it, and its matrix, which keeps here only the cells that were set. A curve over 158 x 27 cells
+takes 5 ms so; plotext's own way (a figure, a full matrix, a text with colors) took 22. plotext stops at a NaN on a log
+axis, at infinities, and draws nothing at 1e300: what comes in here are dots counted from the lower left corner, small
+whole numbers whatever the data were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from plotext._matrix import matrix_class
+from plotext._monitor import monitor_class
+
+from tui.widgets.cells import RGB, Cells, packed
+
+# How dots are drawn: plotext's marker (an ASCII chart has letters of its own) and how many a cell has.
+MARKERS: dict[str, tuple[str, int, int]] = {
+    "braille": ("braille", 2, 4),
+    "block": ("hd", 2, 2),
+    "ascii": ("", 1, 1),
+}
+_NONE = "default"  # plotext's word for no color
+
+Ticks = Sequence[tuple[float, str]]
+
+
+class _Sparse(matrix_class):  # type: ignore[misc]
+    """plotext's matrix with the cells that were set and no others: (column, row from below) to character and color."""
+
+    found: dict[tuple[int, int], tuple[str, RGB | str | None]]
+
+    def set_matrices(self) -> None:
+        self.found = {}
+
+    def set_canvas(self) -> None: ...
+
+    def get_marker(self, col: int, row: int) -> str:
+        return self.found.get((col, row), (" ",))[0]
+
+    def get_marker_row(self, row: int) -> list[str]:
+        return [self.get_marker(col, row) for col in self.Cols]
+
+    def insert_element(
+        self,
+        col: int,
+        row: int,
+        marker: str,
+        fullground: Any = None,
+        style: Any = None,
+        background: Any = None,
+        check_canvas: bool = False,
+    ) -> None:
+        if 0 <= col < self.cols and 0 <= row < self.rows:
+            self.found[col, row] = marker, fullground
+
+
+class Figure:
+    """A plot of `width` x `height` cells: a canvas of `across` x `down` dots, with `margin` cells to its left for an
+    axis and its labels (0: none), and `foot` rows below for the other one (2: axis and labels, 1: axis, 0: nothing).
+    """
+
+    def __init__(self, width: int, height: int, marker: str, *, margin: int = 0, foot: int = 0) -> None:
+        self._name, *dots = MARKERS[marker]
+        self.columns, self.rows = width - margin, height - foot
+        self.across, self.down = self.columns * dots[0], self.rows * dots[1]
+        self.dashes = np.arange(self.across) // dots[0] % 2 == 0  # every other cell
+        self._margin, self._foot = margin, foot
+        self._cells = Cells(width, height)
+        self._plot = monitor_class()
+        self._plot.matrix = _Sparse()
+        self._plot.set_theme("clear")
+        self._plot.set_size([width, height])
+        self._plot.set_xlim(0, max(1, self.across - 1))
+        self._plot.set_ylim(0, max(1, self.down - 1))
+
+    def axes(self, x_ticks: Ticks, y_ticks: Ticks = (), color: RGB | None = None) -> None:
+        """Ticks in [0, 1] along their axis, with labels; those of `y_ticks` are as wide as the margin at most."""
+        plot = self._plot
+        plot.set_ticks_color(color or _NONE)
+        plot.set_xaxes(self._foot > 0 and self._margin > 0, False)
+        plot.set_yaxes(self._margin > 0, False)
+        ticks = [(at * (self.across - 1), label) for at, label in x_ticks if 0 <= at <= 1]
+        plot.set_xticks(*([part[number] for part in ticks] for number in (0, 1)))
+        ticks = [(at * (self.down - 1), label.rjust(self._margin - 1)) for at, label in y_ticks if 0 <= at <= 1]
+        plot.set_yticks(*([part[number] for part in ticks] for number in (0, 1)))
+
+    def vertical(self, share: float, color: RGB | None) -> None:
+        """A line behind all curves, at a share of the width; nothing outside [0, 1]."""
+        if 0 <= share <= 1:
+            self._plot.draw_vertical_line(share * (self.across - 1), color or _NONE)
+
+    def curve(self, y: np.ndarray, color: RGB | None, *, letter: str = "*", lines: bool = True) -> None:
+        """Heights `y` (across,) in [0, 1], one for each column of dots, NaN where there is none; joined by lines."""
+        x = np.flatnonzero(np.isfinite(y))
+        rows = np.clip(y[x] * (self.down - 1) + 0.5, 0, self.down - 1).astype(np.int64)
+        if lines and x.size > 2:
+            # A line costs plotext 25 us, however long: the ends of a level stretch do for all of it.
+            bend = np.ones(x.size, bool)
+            bend[1:-1] = (rows[1:-1] != rows[:-2]) | (rows[1:-1] != rows[2:])
+            x, rows = x[bend], rows[bend]
+        if x.size:
+            self._draw(x, rows, self._name or letter, color or _NONE, lines=lines)
+
+    def bars(self, levels: np.ndarray, colors: Sequence[RGB | None], eighths: str) -> None:
+        """A bar in each column, `levels` (columns,) in parts of a cell; `eighths` are the characters of such parts."""
+        steps = len(eighths) - 1
+        whole, part = np.divmod(levels, steps)
+        shades = [color or _NONE for color in colors]
+        full = np.flatnonzero(whole)
+        if full.size:
+            self._draw(full, whole[full] - 1, eighths[-1], [shades[x] for x in full], fillx=True)
+        top = np.flatnonzero(part)
+        if top.size:
+            self._draw(top, whole[top], [eighths[p] for p in part[top]], [shades[x] for x in top])
+
+    def _draw(self, x: np.ndarray, y: np.ndarray, marker: Any, color: Any, **how: bool) -> None:
+        self._plot.draw(x.tolist(), y.tolist(), marker=marker, color=color, **how)
+
+    def draw(self) -> Cells:
+        """Have plotext build all of it."""
+        self._plot.build_plot()
+        found = self._plot.matrix.found
+        if found:
+            columns, rows = np.array(list(found)).T
+            rows = self._cells.height - 1 - rows
+            self._cells.chars[rows, columns] = [char for char, _ in found.values()]
+            self._cells.front[rows, columns] = [
+                packed(color) if isinstance(color, tuple) else packed(None) for _, color in found.values()
+            ]
+        return self._cells
