@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn.version import __version__
 
 if TYPE_CHECKING:
-    from fastnn import datasets, jit
+    from fastnn import datasets, jit, masks
     from fastnn.ensemble import Ensemble, EnsembleHistory
     from fastnn.errors import DataError, DivergenceError, FastnnError
     from fastnn.initializers import Initializer, Normal
@@ -55,11 +55,12 @@ __all__ = [
     "datasets",
     "jit",
     "load",
+    "masks",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "jit"):
+    if name in ("datasets", "jit", "masks"):
         return import_module(f"fastnn.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -20,12 +20,17 @@ class Initializer:
     name: str
     formula: str
     source: str
-    std: Callable[[int, int], float]
+    std: Callable[[float, float], float]
     uniform: bool = False
 
-    def draw(self, fan_in: int, fan_out: int, seed: int, layer: int) -> np.ndarray:
-        """A (fan_in, fan_out) float64 array, a function of (seed, layer) only."""
-        std, generator = self.std(fan_in, fan_out), host_generator(seed, WEIGHTS + layer)
+    def draw(
+        self, fan_in: int, fan_out: int, seed: int, layer: int, fans: tuple[float, float] | None = None
+    ) -> np.ndarray:
+        """A (fan_in, fan_out) float64 array, a function of (seed, layer) only.
+
+        `fans`: the connections of a unit before and behind, where they are not all (fan_in, fan_out).
+        """
+        std, generator = self.std(*(fans or (fan_in, fan_out))), host_generator(seed, WEIGHTS + layer)
         if self.uniform:
             edge = math.sqrt(3) * std
             return generator.uniform(-edge, edge, (fan_in, fan_out))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fastnn.activations import ACTIVATIONS
 from fastnn.errors import check_choice, check_float, check_int
 from fastnn.initializers import Initializer, initializer
+from fastnn.masks import Mask
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,16 @@ class Dense:
 
     `activation` is a name of fastnn.activations.ACTIVATIONS; `init` a name of fastnn.initializers.INITIALIZERS or an
     initializer, by default "he" before relu and leaky_relu and "xavier" otherwise; `slope` is leaky_relu's, between 0
-    and 1. Raises TypeError or ValueError, naming the argument.
+    and 1. `mask` (fan_in, units) of 0 and 1, from fastnn.masks or any array, makes it partially connected: weights
+    where it is 0 are 0, have no gradient and are never updated, and initializers count a unit's connections, on the
+    average, as its fan_in and fan_out. Raises TypeError or ValueError, naming the argument.
     """
 
     units: int
     activation: str = "identity"
     init: str | Initializer | None = None
     slope: float | None = None
+    mask: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", check_int("Dense: units", self.units))
@@ -46,6 +52,19 @@ class Dense:
                 )
             # A slope of 0 or less would make y's sign say nothing about x's, which the derivative reads from y.
             check_float("Dense: slope", self.slope, 0, 1, above=True, below=True)
+        if self.mask is not None:
+            mask = self.mask if isinstance(self.mask, Mask) else Mask(self.mask, "Dense: mask")
+            if mask.shape[1] != self.units:
+                raise ValueError(f"Dense: mask: has shape {mask.shape}; expected (fan_in, {self.units})")
+            object.__setattr__(self, "mask", mask)
+
+    def first_weights(self, fan_in: int, seed: int, number: int) -> np.ndarray:
+        """The weights (fan_in, units) that the layer begins with, float64; `number` is its place among the layers."""
+        if self.mask is None:
+            return self.initializer.draw(fan_in, self.units, seed, number)
+        connections = max(1, self.mask.connections)
+        fans = max(1.0, connections / self.units), max(1.0, connections / fan_in)
+        return self.initializer.draw(fan_in, self.units, seed, number, fans) * np.asarray(self.mask)
 
     @property
     def constant(self) -> float:

@@ -18,6 +18,7 @@ from fastnn.errors import DataError, check_choice, check_finite, check_int, show
 from fastnn.initializers import INITIALIZERS, Initializer, initializer
 from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
 from fastnn.losses import LOSSES
+from fastnn.masks import Mask
 from fastnn.optimizers import Optimizer
 
 MOST_PARAMETERS = 2**33  # 32 GiB of float32
@@ -47,6 +48,7 @@ class LayerView:
     @weight.setter
     def weight(self, value: Any) -> None:
         self._assign("weight", self.weight, value)
+        self.disconnect()
 
     @property
     def bias(self) -> np.ndarray:
@@ -55,6 +57,12 @@ class LayerView:
     @bias.setter
     def bias(self, value: Any) -> None:
         self._assign("bias", self.bias, value)
+
+    def disconnect(self) -> None:
+        """Set masked weights to 0."""
+        mask = self.layer.mask if isinstance(self.layer, Dense) else None
+        if mask is not None:
+            self.weight[np.asarray(mask) == 0] = 0
 
     def _array(self, name: str, array: np.ndarray | None) -> np.ndarray:
         if array is None:
@@ -112,6 +120,7 @@ class Network:
         self.dense = tuple(layer for layer in stack if isinstance(layer, Dense))
         assert isinstance(stack[0], Input)
         self.sizes = (stack[0].size, *(layer.units for layer in self.dense))
+        self._check_masks()
         F = self.dtype.type
         self.architecture = engine.Architecture(
             sizes=self.sizes,
@@ -120,6 +129,7 @@ class Network:
             dropout=self._dropout(),
             F=F,
             seed=self.seed,
+            masks=tuple(None if layer.mask is None else np.asarray(layer.mask) for layer in self.dense),
         )
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
@@ -127,8 +137,8 @@ class Network:
         self.keep_in(engine.aligned(self._count(), F))
         dense = [view for view in self.layers if isinstance(view.layer, Dense)]
         for number, (layer, view) in enumerate(zip(self.dense, dense, strict=True)):
-            fan_in, fan_out = view.weight.shape
-            view.weight[...] = layer.initializer.draw(fan_in, fan_out, self.seed, number)
+            fan_in = view.weight.shape[0]
+            view.weight[...] = layer.first_weights(fan_in, self.seed, number)
 
     def _count(self) -> int:
         """How many parameters there are, which is found before memory is asked for."""
@@ -146,6 +156,13 @@ class Network:
         self.storage = storage
         self._predictors: list[Predictor] = []
 
+    def _check_masks(self) -> None:
+        shapes = iter(zip(self.sizes, self.sizes[1:], strict=False))
+        for number, layer in enumerate(self._stack):
+            expected = next(shapes) if isinstance(layer, Dense) else None
+            if isinstance(layer, Dense) and layer.mask is not None and layer.mask.shape != expected:
+                raise ValueError(f"layers[{number}]: mask: has shape {layer.mask.shape}; expected {expected}")
+
     def _dropout(self) -> tuple[float, ...]:
         rates = [0.0] * len(self.sizes)
         at = 0
@@ -159,12 +176,17 @@ class Network:
 
     @property
     def parameters(self) -> np.ndarray:
-        """Flat view of every weight and bias, layer by layer; writing to it changes the network."""
+        """Flat view of every weight and bias, layer by layer; writing to it changes the network.
+
+        What is written at masked places is 0 again when the next training begins; assignment sets it to 0 at once.
+        """
         return self.storage
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
         LayerView._assign("parameters", self.storage, value)
+        for view in self.layers:
+            view.disconnect()
 
     def summary(self) -> str:
         """A table: layer, shape of its weight, activation, number of parameters."""
@@ -321,7 +343,8 @@ class Network:
                 layers.append({"kind": "dropout", "rate": float(layer.rate)})
             else:
                 entry = {"kind": "dense", "units": int(layer.units)}
-                layers.append({**entry, "activation": layer.activation, "slope": layer.constant})
+                masked = {} if layer.mask is None else {"mask": layer.mask.text()}
+                layers.append({**entry, "activation": layer.activation, "slope": layer.constant, **masked})
         rest = {"dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "loss": self.loss_name}
         return {"layers": layers, **rest}
 
@@ -338,7 +361,12 @@ class Network:
             else:
                 # Zeros: nothing is drawn that the parameters replace at once.
                 slope = entry["slope"] if entry["activation"] == "leaky_relu" else None
-                stack.append(Dense(entry["units"], entry["activation"], INITIALIZERS["zeros"], slope))
+                mask = None
+                if "mask" in entry:
+                    before = next(layer for layer in reversed(stack) if not isinstance(layer, Dropout))
+                    fan_in = before.size if isinstance(before, Input) else before.units
+                    mask = Mask.from_text(entry["mask"], (fan_in, check_int("units", entry["units"])))
+                stack.append(Dense(entry["units"], entry["activation"], INITIALIZERS["zeros"], slope, mask))
         sizes = [
             layer.size if isinstance(layer, Input) else layer.units for layer in stack if not isinstance(layer, Dropout)
         ]

@@ -18,8 +18,10 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-# NumPy's Philox is keyed by (seed, stream): 0 and 1 are the data sets', the weights of layer l have WEIGHTS + l.
+# NumPy's Philox is keyed by (seed, stream): 0 and 1 are the data sets', the weights of layer l have WEIGHTS + l,
+# masks MASKS.
 WEIGHTS = 1 << 32
+MASKS = 1 << 48
 
 
 def host_generator(seed: int, stream: int) -> np.random.Generator:

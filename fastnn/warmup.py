@@ -68,6 +68,7 @@ def parts(dtype: str) -> Iterator[Part]:
     yield "training", fit
     yield from ((f"activation {name}", partial(fit, Dense(2, name))) for name in ACTIVATIONS)
     yield "dropout", partial(fit, Dropout(0.1))
+    yield "mask", partial(fit, Dense(2, mask=np.eye(2)))
     yield from ((f"loss {name}", partial(fit, loss=name)) for name in LOSSES)
     for optimizer in every_optimizer():
         name = f"optimizer {optimizer.name}{' with momentum' if getattr(optimizer, 'momentum', 0) else ''}"

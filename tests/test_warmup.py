@@ -40,7 +40,7 @@ for dtype in ("float32", "float64"):
         for loss in LOSSES:
             for optimizer in optimizers:
                 y = labels if LOSSES[loss].labels else numbers
-                layers = [fnn.Input(5), fnn.Dense(4, activation), fnn.Dropout(0.5), fnn.Dense(3)]
+                layers = [fnn.Input(5), fnn.Dense(4, activation), fnn.Dropout(0.5), fnn.Dense(3, mask=np.eye(4, 3))]
                 net = fnn.Network(layers, dtype=dtype)
                 net.fit(x, y, loss=loss, optimizer=optimizer, batch_size=9, validation=(x, y))
     net(x.astype(dtype)), net(x), net(np.zeros((20000, 5), dtype)), net.evaluate(x, labels, "cross_entropy")

@@ -140,6 +140,19 @@ def dropout(F: type) -> int:
 
 
 @lru_cache
+def clear(F: type) -> int:
+    """Address of (w, mask, n): n numbers become 0 where the mask (bytes) is 0; 0.11 ns a number."""
+    zero = F(0)
+
+    def where_masked(w, mask, n):
+        for i in range(n):
+            w[i] = w[i] if mask[i] != 0 else zero
+
+    signature = types.void(types.CPointer(number(F)), types.CPointer(types.uint8), types.intp)
+    return block(f"clear.{np.dtype(F).name}", signature, where_masked)
+
+
+@lru_cache
 def update(name: str, slots: int, F: type) -> int:
     """Address of the update of n parameters: (w, g, m, v, n, coefficients); 0 where there is nothing to remember."""
     if slots == 0:

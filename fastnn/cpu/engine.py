@@ -31,6 +31,7 @@ class Architecture(NamedTuple):
     dropout: tuple[float, ...]  # L + 1: of the inputs and of each layer's outputs
     F: type
     seed: int
+    masks: tuple[np.ndarray | None, ...] = ()  # one a layer, uint8 (fan_in, fan_out); none where no layer has any
 
 
 def aligned(count: int, F: Any) -> np.ndarray:
@@ -200,6 +201,8 @@ class Runner:
             firsts=np.zeros(2, np.int64),
             loss=loss,
             transpose=transpose_address(F),
+            mask=plan.mask(sizes, self.architecture.masks),
+            clear=blocks.clear(F) if any(mask is not None for mask in self.architecture.masks) else 0,
             update=update,
             barrier=new_barrier(),
         )

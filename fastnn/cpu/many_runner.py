@@ -202,7 +202,8 @@ def fits(architecture: engine.Architecture, batch: int) -> bool:
     P = engine.plan.offsets(architecture.sizes)[2]
     units = sum(architecture.sizes)
     longest = max(batch, *architecture.sizes) <= LONGEST  # beyond, a sum is cut, and has other bits
-    return longest and not any(architecture.dropout) and (P + 2 * batch * units) * machine().bytes <= MOST_ABREAST
+    plain = not any(architecture.dropout) and all(mask is None for mask in architecture.masks)
+    return longest and plain and (P + 2 * batch * units) * machine().bytes <= MOST_ABREAST
 
 
 def new_parameters(count: int, size: int, F: Any) -> np.ndarray:

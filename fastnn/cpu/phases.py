@@ -87,6 +87,8 @@ class Work(NamedTuple):
     firsts: np.ndarray  # (workers + 1,): the tiles of worker w are firsts[w] .. firsts[w + 1]
     loss: int  # address of the loss block
     transpose: int  # address of the transpose into panels
+    mask: np.ndarray  # uint8, like parameters: 0 where a weight is fixed at 0; empty where none is
+    clear: int  # address of the block that does it
     update: int  # address of the update block; 0: target <- c1 target + c0 gradient, -1: the same and parameters stay
     barrier: np.ndarray
 
@@ -274,6 +276,7 @@ def change(net, work, left, right, start, rows, columns, terms, coefficients, wo
         target = work.target.ctypes.data + start * F
         call(net.gemm, (x, row, column, dz, stride, net.panel, target, columns, target, columns, rows, columns, terms,
                         coefficients[0], coefficients[1]))  # fmt: skip
+        clear(work, target, start, rows * columns)
         return
     # The gradient of a few rows stays in cache between its product and the update that reads it once.
     block = work.block // columns
@@ -283,8 +286,16 @@ def change(net, work, left, right, start, rows, columns, terms, coefficients, wo
         at = (start + r * columns) * F
         call(net.gemm, (x + r * row * F, row, column, dz, stride, net.panel, gradient, columns, gradient, columns,
                         some, columns, terms, net.one[1], net.one[0]))  # fmt: skip
+        clear(work, gradient, start + r * columns, some * columns)
         call(work.update, (work.target.ctypes.data + at, gradient, work.m.ctypes.data + at, work.v.ctypes.data + at,
                            some * columns, coefficients.ctypes.data))  # fmt: skip
+
+
+@inner
+def clear(work, address, start, count):
+    """Make those of `count` numbers at `address` 0 that belong to masked parameters, from number `start` on."""
+    if work.mask.size > 0:
+        call(work.clear, (address, work.mask.ctypes.data + start, count))
 
 
 @inner

@@ -27,6 +27,18 @@ def offsets(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
     return np.array(weight, np.int64), np.array(bias, np.int64), n
 
 
+def mask(sizes: tuple[int, ...], masks: tuple[np.ndarray | None, ...]) -> np.ndarray:
+    """The layers' masks laid out like the parameters: 0 where a weight is fixed at 0; empty where no layer has one."""
+    if all(each is None for each in masks):
+        return np.zeros(0, np.uint8)
+    weight, _, count = offsets(sizes)
+    flat = np.ones(count, np.uint8)
+    for start, each in zip(weight, masks, strict=True):
+        if each is not None:
+            flat[start : start + each.size] = each.ravel()
+    return flat
+
+
 def tiles(sizes: tuple[int, ...]) -> np.ndarray:
     """All tiles: layer, first row, last row + 1."""
     rows = [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.compiler import inner, kernel
-from fastnn.cpu.phases import GRAIN, ROWS, Data, forward, lose, pack, rows_phase, tile_phase
+from fastnn.cpu.phases import GRAIN, ROWS, Data, clear, forward, lose, pack, rows_phase, tile_phase
 from fastnn.cpu.primitives import wait_for_all
 from fastnn.random import shuffle
 
@@ -77,7 +77,12 @@ def train(net, work, data, run, worker):
     per_epoch = (samples + batch - 1) // batch
     ended = 0
     for t in range(work.firsts[worker], work.firsts[worker + 1]):  # a caller may have written new weights
-        pack(net, work, work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2])
+        layer, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
+        if work.update >= 0:
+            start = net.weight[layer] + low * net.sizes[layer + 1]
+            address = net.parameters.ctypes.data + start * net.one.itemsize
+            clear(work, address, start, (high - low) * net.sizes[layer + 1])
+        pack(net, work, layer, low, high)
     if not wait_for_all(work.barrier, workers):
         return
     for s in range(run.steps):
