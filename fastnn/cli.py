@@ -1,4 +1,5 @@
-"""The command line: `fastnn` opens the terminal UI, `fastnn train` trains without it, `fastnn warmup` compiles.
+"""The command line: `fastnn` opens the terminal UI, `fastnn train` trains without it, `fastnn warmup` compiles,
+`fastnn lab` computes what the lecture does.
 
 Only argparse is imported before the arguments are read, so that `--help` and `--version` answer at once (0.05 s; the
 engine takes Numba's 0.6 s to import). What is measured and saved goes to standard output, progress and errors to
@@ -46,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not arguments or arguments[0] in UI_OPTIONS or arguments[0].endswith(".toml"):
             return _open_ui(arguments)
+        if arguments[0] == "lab":
+            from fastnn.lab import main as lab
+
+            return lab(arguments[1:])
         options = parse(arguments)
         return _warm_up(options) if options.command == "warmup" else _train(options)
     except KeyboardInterrupt:  # while loading or compiling, or a second one

@@ -52,6 +52,7 @@ INITIALIZERS: dict[str, Initializer] = {
     for entry in (
         Initializer("zeros", "0", "every unit of a layer stays the same as the next: for teaching", lambda i, o: 0.0),
         Initializer("normal", "N(0, 1)", "lecture: saturates tanh", lambda i, o: 1.0),
+        Initializer("small_normal", "N(0, 0.01^2)", "lecture: tanh's outputs shrink layer by layer", lambda i, o: 0.01),
         Initializer("xavier", "N(0, 2 / (fan_in + fan_out))", _GLOROT, lambda i, o: math.sqrt(2 / (i + o))),
         Initializer("he", "N(0, 2 / fan_in)", _HE, lambda i, o: math.sqrt(2 / i)),
         Initializer("lecture_he", "N(0, 4 / (fan_in + fan_out))", "lecture", lambda i, o: math.sqrt(4 / (i + o))),

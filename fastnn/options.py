@@ -22,14 +22,14 @@ def fail(reason: object, code: int = BAD_INPUT) -> int:
     return code
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """argparse with errors of one line, and the names of choices read from the registries when help is asked for."""
 
     def error(self, message: str) -> NoReturn:
         raise SystemExit(fail(f"{message} (`{self.prog} --help` lists what there is)"))
 
 
-class _TrainParser(_Parser):
+class _TrainParser(Parser):
     def format_help(self) -> str:
         self.epilog = _choices()
         return super().format_help()
@@ -88,7 +88,7 @@ def _column(text: str) -> str | int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="fastnn",
         description="Dense neural networks on compiled kernels. Without arguments it opens the terminal UI, "
         "which takes --ascii, --marker, --theme, --fps and --keys FILE, and a run file (TOML) to open.",
@@ -112,6 +112,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     warmup.add_argument("--dtype", help="float32 or float64 (default: both)", metavar="NAME")
+    commands.add_parser("lab", help="the computations of the lecture, as text, as JSON or drawn")  # read by fastnn.lab
     options, unknown = parser.parse_known_args(arguments)
     if unknown and options.command == "warmup":
         warmup.error(f"unknown argument {unknown[0]!r}")
