@@ -15,6 +15,7 @@ from fastnn.initializers import INITIALIZERS
 TABLE: dict[str, tuple[Callable[[int, int], float], bool]] = {
     "zeros": (lambda i, o: 0.0, False),
     "normal": (lambda i, o: 1.0, False),
+    "small_normal": (lambda i, o: 0.01, False),
     "xavier": (lambda i, o: math.sqrt(2 / (i + o)), False),
     "he": (lambda i, o: math.sqrt(2 / i), False),
     "lecture_he": (lambda i, o: math.sqrt(4 / (i + o)), False),
