@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastnn.runs import RunFolder
     from fastnn.training import Snapshot
 
-UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys")  # read by tui.options
+UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys", "--web", "--port")  # read by tui.options
 INTERRUPTED = 130  # what a shell reports for SIGINT: 128 + 2
 
 
@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _open_ui(arguments: list[str]) -> int:
     # A driver that is named replaces the terminal: textual-serve shows the UI in a browser that way.
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in os.environ:
+    served = "--web" in arguments or "TEXTUAL_DRIVER" in os.environ
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         return fail("the terminal UI needs a terminal; `fastnn train` works without one")
     from tui.app import main as open_ui
 

@@ -91,7 +91,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="fastnn",
         description="Dense neural networks on compiled kernels. Without arguments it opens the terminal UI, "
-        "which takes --ascii, --marker, --theme, --fps and --keys FILE, and a run file (TOML) to open.",
+        "which takes --ascii, --marker, --theme, --fps, --keys FILE and a run file (TOML) to open; --web shows it in a "
+        "browser.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="the versions of fastnn, numba, numpy and python")
