@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn import compiler
 from fastnn.cpu import observer
-from fastnn.cpu.engine import Result, Runner
+from fastnn.cpu.engine import Kept, Result, Runner
 from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
 from fastnn.mapped import Mapped
 from fastnn.network import Network
@@ -354,7 +354,7 @@ class Trainer:
 
     def keep(self) -> State:
         """This moment, to go back to; from the thread that runs, between two snapshots, or while none runs."""
-        kept, history = observer.keep(self._runner), self.history
+        kept, history = self._runner.keep(), self.history
         copied = History(*(list(values) for values in vars(history).values()))
         return State(
             kept.step, kept.arrays[0], kept.arrays[1:], self.learning_rate, self._seconds, self._epoch_sums.copy(),
@@ -371,7 +371,7 @@ class Trainer:
         sizes, expected = [a.size for a in arrays], [a.size for a in (self._runner.parameters, *self._runner.memory)]
         if sizes != expected:
             raise ValueError(f"state: has arrays of sizes {sizes}; expected {expected}, as in this trainer")
-        observer.bring_back(self._runner, observer.Kept(state.step, arrays))
+        self._runner.bring_back(Kept(state.step, arrays))
         if self._watch is not None:
             self._watch.forget()
         self.network.epochs = self._first_epoch + self._runner.epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +91,13 @@ class Result(NamedTuple):
     diverged: bool  # the step after the last would have made a number non-finite; parameters are as before it
 
 
+class Kept(NamedTuple):
+    """All that training goes on from: the number of updates, and copies of parameters and optimizer's memory."""
+
+    step: int
+    arrays: tuple[np.ndarray, ...]
+
+
 def _join(results: list[Result], diverged: bool) -> Result:
     """Chunks that ran one after the other as one."""
     if len(results) == 1:
@@ -151,7 +159,10 @@ class Runner:
         self.counting = np.arange(ROWS, dtype=np.int64)
         self.val_sums = np.zeros((-(-self.validation.samples // ROWS), 2))
         self.team = Team(most)
-        self._backup: list[np.ndarray] = []
+        self._before: Kept | None = None  # as the latest chunk began
+        # An evaluation of the validation data takes as long as so many steps.
+        forward = 2 * self.validation.samples * sum(a * b for a, b in pairwise(sizes))
+        self._evaluation = forward / plan.flops(sizes, batch)
 
     @property
     def workers(self) -> int:
@@ -229,33 +240,39 @@ class Runner:
         An exception (Ctrl-C) leaves everything as it was before.
         """
         assert self.optimizer is not None
-        begin, state = self.step, [self.parameters, *self.memory]
-        if not self._backup:
-            self._backup = [np.empty_like(a) for a in state]
-        for kept, array in zip(self._backup, state, strict=True):
-            np.copyto(kept, array)
+        before = self._before = self.keep(self._before)
         try:
             results = []
             for workers, some in self.pace.plan(steps):
                 began = time.perf_counter()
                 results.append(self._chunk(some, rate, workers))
-                self.pace.note(workers, some, time.perf_counter() - began)
+                self.pace.note(
+                    workers, some + len(results[-1].validation) * self._evaluation, time.perf_counter() - began
+                )
             result = _join(results, False)
             if np.isfinite(result.losses).all() and self._finite():
                 return result
-            self._go_back(begin)
+            self.bring_back(before)
             return self._replay(steps, rate)
         except BaseException:
-            self._go_back(begin)
+            self.bring_back(before)
             raise
 
-    def _go_back(self, step: int) -> None:
-        """To the state before the latest chunk, which began at `step`."""
-        for kept, array in zip(self._backup, (self.parameters, *self.memory), strict=True):
-            np.copyto(array, kept)
-        self.step = step
+    def keep(self, old: Kept | None = None) -> Kept:
+        """What `bring_back` needs, in the arrays of `old` where it is given."""
+        state = (self.parameters, *self.memory)
+        arrays = tuple(np.empty_like(array) for array in state) if old is None else old.arrays
+        for kept, array in zip(arrays, state, strict=True):
+            np.copyto(kept, array)
+        return Kept(self.step, arrays)
+
+    def bring_back(self, kept: Kept) -> None:
+        """Put everything where it was; arrays must have the sizes that `keep` gave."""
+        for array, old in zip((self.parameters, *self.memory), kept.arrays, strict=True):
+            np.copyto(array, old)
+        self.step = kept.step
         if self.shuffle:
-            train.fill_order(self.order, self.net.seed, (self.first + step) // self.per_epoch)
+            train.fill_order(self.order, self.net.seed, (self.first + kept.step) // self.per_epoch)
 
     def _finite(self) -> bool:
         with np.errstate(all="ignore"):
@@ -264,13 +281,12 @@ class Runner:
     def _replay(self, steps: int, rate: float) -> Result:
         """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
         done: list[Result] = []
+        before = None
         for _ in range(steps):
-            before = [a.copy() for a in (self.parameters, *self.memory)]
+            before = self.keep(before)
             one = self._chunk(1, rate)
             if not (np.isfinite(one.losses).all() and self._finite()):
-                for kept, array in zip(before, (self.parameters, *self.memory), strict=True):
-                    np.copyto(array, kept)
-                self.step -= 1
+                self.bring_back(before)
                 break
             done.append(one)
         return _join(done, True)

@@ -18,13 +18,6 @@ from fastnn.optimizers import WIDTH
 MOST_VALUES = 1 << 18  # of a layer that a histogram reads: more are thinned by whole rows
 
 
-class Kept(NamedTuple):
-    """All that training goes on from: the number of updates, and parameters and optimizer's memory."""
-
-    step: int
-    arrays: tuple[np.ndarray, ...]
-
-
 class Summary(NamedTuple):
     """What `train.describe` says of some values, and the share of columns that are all zero."""
 
@@ -36,20 +29,6 @@ class Summary(NamedTuple):
     zeros: float
     saturated: float
     dead: float
-
-
-def keep(runner: Runner) -> Kept:
-    """Copies of what `bring_back` needs."""
-    return Kept(runner.step, tuple(array.copy() for array in (runner.parameters, *runner.memory)))
-
-
-def bring_back(runner: Runner, kept: Kept) -> None:
-    """Put the runner where it was; arrays must have the sizes that `keep` gave."""
-    for array, old in zip((runner.parameters, *runner.memory), kept.arrays, strict=True):
-        np.copyto(array, old)
-    runner.step = kept.step
-    if runner.shuffle:
-        train.fill_order(runner.order, runner.net.seed, (runner.first + kept.step) // runner.per_epoch)
 
 
 class Observer:
@@ -75,21 +54,21 @@ class Observer:
 
     def update(self, rate: float) -> np.ndarray:
         """What the next step would add to the parameters at learning rate `rate`, flat."""
-        kept = keep(self._runner)
+        kept = self._runner.keep()
         try:
             self._try(rate)
             with np.errstate(over="ignore", invalid="ignore"):
                 change: np.ndarray = self._runner.parameters - kept.arrays[0]
             return change
         finally:
-            bring_back(self._runner, kept)
+            self._runner.bring_back(kept)
 
     def culprit(self, rate: float) -> tuple[int, str]:
         """The layer (0 is the first Dense) where the next step would leave the finite numbers first, and what there.
 
         What: "outputs", "loss" or "weights".
         """
-        runner, kept = self._runner, keep(self._runner)
+        runner, kept = self._runner, self._runner.keep()
         layers = len(runner.net.sizes) - 1
         try:
             self._try(rate)
@@ -103,7 +82,7 @@ class Observer:
                     return layer, "weights"
             return layers - 1, "loss"
         finally:
-            bring_back(runner, kept)
+            runner.bring_back(kept)
 
     def _try(self, rate: float) -> None:
         runner = self._runner
