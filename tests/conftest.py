@@ -26,7 +26,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+    option = session.config.option
+    if hasattr(session.config, "workerinput") or option.collectonly or not option.tx:  # none: with -n 0
         return
     with tempfile.TemporaryDirectory() as folder:
         running = [start(COMPILE_ALL, dtype, folder=folder, environment={}) for dtype in ("float32", "float64")]
