@@ -76,6 +76,7 @@ def written(key: str) -> str:
 
 MODES: tuple[Mode, ...] = (
     Mode("train", "1", "Train", "tui.screens.train:TrainScreen", "Run a network, watch it learn, change it."),
+    Mode("layers", "2", "Layers", "tui.screens.layers:LayersScreen", "Each layer's numbers, now and over time."),
     Mode("runs", "4", "Runs", "tui.screens.runs:RunsScreen", "Runs of before: compare them, go on with them."),
     Mode("log", "6", "Log", "tui.screens.log:LogScreen", "What happened, and what was printed."),
 )
@@ -139,6 +140,16 @@ ACTIONS: tuple[Action, ...] = (
         ("rewind", "b", "", "Back to the cursor", "Rewind the run to the step at the cursor."),
         ("cursor_off", "escape", "", "Cursor off", "Take the cursor away."),
         modes=("train",),
+    ),
+    *_group("Layers", "main",
+        ("form", "v", "view", "Now, over time or percentiles", "Histograms now, over time, or their percentiles."),
+        ("kind", "a", "kind", "Outputs, gradients, weights or updates", "What is shown first, in turn."),
+        ("full", "f", "full", "One kind in all views", "One kind of numbers, in all views below each other."),
+        ("images", "i", "images", "Weights as images", "The weights of the first layer as images."),
+        ("layers_left", "left,less_than_sign,comma", "", "Layers to the left", "Show the layers further to the left."),
+        ("layers_right", "right,greater_than_sign,full_stop", "layers", "Layers to the right",
+         "Show the layers further to the right."),
+        modes=("layers",),
     ),
     *_group("Runs", "main",
         ("run_up", "up", "", "Run above", "Select the run above."),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tui.history import Curve
+from tui.layerlog import LayerLog
 
 Points = tuple[np.ndarray, np.ndarray]
 CURVES = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate", "gradient_norm")
@@ -16,9 +17,10 @@ MOST_MARKS = 64
 
 
 class Record:
-    """Curves over steps, in bounded memory; written by the training thread, read by any."""
+    """Curves and layers over steps, in bounded memory; written by the training thread, read by any."""
 
     def __init__(self) -> None:
+        self.layers = LayerLog()
         self._lock = threading.Lock()
         self._curves = {name: Curve() for name in CURVES}
         self._marks: list[tuple[float, float]] = []
@@ -27,6 +29,7 @@ class Record:
 
     def clear(self) -> None:
         """Forget everything: a new run begins."""
+        self.layers.clear()
         with self._lock:
             for curve in self._curves.values():
                 curve.clear()
@@ -35,6 +38,7 @@ class Record:
     def add(self, snapshot: Any) -> None:
         """Take what a snapshot has that is new."""
         step, looked = snapshot.step, snapshot.looked_at
+        self.layers.add(snapshot)
         with self._lock:
             if looked > self._seen[1] and snapshot.gradient_norm is not None:
                 self._curves["gradient_norm"].add(looked, snapshot.gradient_norm)
@@ -67,6 +71,7 @@ class Record:
 
     def cut(self, step: int) -> None:
         """Forget what came after a step: the run has gone back to it."""
+        self.layers.cut(step)
         with self._lock:
             for curve in self._curves.values():
                 curve.cut(step)

@@ -11,6 +11,7 @@ import threading
 import time
 
 import numpy as np
+from fake_network import FakeNetwork, data_of
 
 from fastnn.training import Histogram, LayerSnapshot, Snapshot
 from tui.config import Choices, RunConfig
@@ -232,4 +233,4 @@ class FakeBackend:
         inputs, outputs = FEATURES[config.data]
         sizes = (inputs, *config.layers, outputs)
         self.trainers.append(FakeTrainer(config, sizes, **self.options))
-        return Run(self.trainers[-1], sizes, config, self.options)
+        return Run(self.trainers[-1], sizes, FakeNetwork(config, sizes), data_of(config.data))

@@ -211,7 +211,7 @@ def test_probes_take_their_share_of_the_time_at_most(make):
 
 def test_a_new_run_answers_probes_anew(make):
     session = make()
-    session.probe("config", lambda run: run.network)
+    session.probe("config", lambda run: run.network.config)
     reach(session, lambda v: "config" in v.found)
     number = session.apply(RunConfig(layers=(5,)))
     reach(session, lambda v: v.answered == number and "config" in v.found and v.found["config"].value.layers == (5,))

@@ -22,6 +22,7 @@ ZEROS = (0.8, 0.95)
 SATURATED = (0.3, 0.6)
 DEAD = (0.1, 0.4)
 FLAT = 1e-3
+FRAME = 4  # corners and the room around a caption
 RATIO = (1e-4, 1e-2)  # an update is usually a thousandth of the weights
 
 # What a histogram may show: its word in the title, and where it is in a layer's snapshot.
@@ -50,11 +51,16 @@ def caption(layer: Any, kind: str, width: int) -> Content:
     if outputs or roomy:  # the mean of gradients or weights is near 0 and says little
         parts += [("\u03bc ", "$text-muted"), _figure(mean, roomy), "  " if roomy else " "]
     parts += [("\u03c3 ", "$text-muted"), (_figure(std, roomy), "$health-poor" if flat else "$health-good")]
+    shown = Content.assemble(*parts)
     for words, text, color in _shares(layer) if outputs else _sizes(layer, kind):
-        parts += [(f"{'  ' if roomy else ' '}{words[roomy]} ", "$text-muted"), (text, color)]
-        if not roomy:
+        for word in (f"  {words[1]} ", f"  {words[0]} ", f" {words[0]} ")[0 if roomy else 2 :]:
+            longer = Content.assemble(shown, (word, "$text-muted"), (text, color))
+            if longer.cell_length <= width - FRAME:
+                shown = longer
+                break
+        else:
             break
-    return Content.assemble(*parts)
+    return shown
 
 
 def _shares(layer: Any) -> list[tuple[tuple[str, str], str, str]]:
