@@ -133,7 +133,8 @@ class ModeScreen(Commands, Screen[None]):
 
     async def tick(self) -> None:
         """Show the newest numbers, and draw what fits into a frame."""
-        if not self.is_mounted or self.ui.base is not self:
+        # When the app ends, its screens go before their timers.
+        if not self.is_mounted or not self.app.screen_stack or self.ui.base is not self:
             return
         view, began = self.view, time.monotonic()
         resting = self.turns.resting(began)
