@@ -7,7 +7,8 @@ What it prints, each as a line of JSON:
            of one core that the UI's own thread takes meanwhile
   key      from a key to the end of the frame that shows its effect: p50, p95, in milliseconds
   start    from starting the process to the first frame, with a warm cache, in seconds
-  memory   growth of the process over `--seconds` of training on screen, in megabytes
+  memory   growth of the process over `--seconds` of training on screen, in megabytes; half an hour beside other work:
+           `python -m benchmarks.ui memory --threads 1 --seconds 1800 --limit 2000`
 A part of them: `python -m benchmarks.ui rate --threads 1`.
 """
 
@@ -23,8 +24,10 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from array import array
 from typing import Any
 
 SIZE = (160, 45)
@@ -43,7 +46,7 @@ def app_with(threads: int) -> Any:
     return FastnnApp(Engine(threads), RunConfig(**CONFIG))
 
 
-def child(part: str, threads: int, seconds: float) -> dict[str, Any]:
+def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[str, Any]:
     """One measurement with the screen open; the result goes to a file whose name is in the environment."""
     app = app_with(threads)
     result: dict[str, Any] = {}
@@ -54,20 +57,22 @@ def child(part: str, threads: int, seconds: float) -> dict[str, Any]:
         session = app.session
         while session.view.state != "ready":
             await asyncio.sleep(0.02)
+        session.set_limit(limit)
         app.simulate_key("space")
         await asyncio.sleep(1.0)
         if part == "key":
             result.update(await keys(app, seconds))
         else:
+            pause = 0.005 if part == "lag" else 0.1
             first, began = session.view.snapshot, time.perf_counter()
-            memory, lags, worked = resident(), [], time.thread_time()
+            memory, lags, worked = resident(), array("f"), time.thread_time()
             while time.perf_counter() - began < seconds:
                 before = time.perf_counter()
-                await asyncio.sleep(0.005)
-                lags.append(time.perf_counter() - before - 0.005)
+                await asyncio.sleep(pause)
+                lags.append(time.perf_counter() - before - pause)
             last, took = session.view.snapshot, time.perf_counter() - began
             result["drawing"] = (time.thread_time() - worked) / took
-            result.update(rate=(last.step - first.step) / took, lags=lags, grown=resident() - memory)
+            result.update(rate=(last.step - first.step) / took, lags=lags.tolist(), grown=resident() - memory)
         app.exit()
 
     app.call_after_refresh(lambda: app.run_worker(drive()))
@@ -131,15 +136,14 @@ def in_terminal(arguments: list[str], *, until: bytes | None = None) -> tuple[by
     return output, seen or time.perf_counter() - began
 
 
-def screen(part: str, threads: int, seconds: float) -> dict[str, Any]:
+def screen(part: str, threads: int, seconds: float, limit: float | None = None) -> dict[str, Any]:
     """A child's result."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "result.json")
-        os.environ["FASTNN_UI_RESULT"] = path
+        os.environ |= {"FASTNN_UI_RESULT": path, "FASTNN_RUNS": folder}
         command = [sys.executable, "-m", "benchmarks.ui", part, "--child"]
-        output, _ = in_terminal([*command, "--threads", str(threads), "--seconds", str(seconds)])
+        command += ["--threads", str(threads), "--seconds", str(seconds)]
+        output, _ = in_terminal(command if limit is None else [*command, "--limit", str(limit)])
         if not os.path.exists(path):
             raise SystemExit(f"the UI ended without a result: {output[-2000:].decode(errors='replace')}")
         with open(path) as file:
@@ -180,7 +184,7 @@ def quantiles(values: list[float]) -> dict[str, float]:
     return {"p50": cuts[49] * 1e3, "p95": cuts[94] * 1e3, "p99": cuts[98] * 1e3, "n": len(values)}
 
 
-def measure(part: str, threads: list[int], seconds: float, rounds: int) -> None:
+def measure(part: str, threads: list[int], seconds: float, rounds: int, limit: float | None) -> None:
     """Measure and print one part."""
     if part == "start":
         command = [sys.executable, "-m", "tui"]
@@ -198,7 +202,8 @@ def measure(part: str, threads: list[int], seconds: float, rounds: int) -> None:
             seen = screen(part, count, seconds)
             told = {**quantiles(seen["lags"]), "drawing": seen["drawing"]}
         else:
-            told = {"grown_mb": screen(part, count, seconds)["grown"], "seconds": seconds}
+            seen = screen(part, count, seconds, limit)
+            told = {"grown_mb": seen["grown"], "steps": seen["rate"] * seconds, "seconds": seconds}
         print(json.dumps({"part": part, "threads": count, **told}), flush=True)
 
 
@@ -208,16 +213,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, action="append")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=float, help="of memory: train so many steps a second at most")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     threads = options.threads or [1, 2]
     if options.child:
-        result = child(options.part, threads[0], options.seconds)
+        result = child(options.part, threads[0], options.seconds, options.limit)
         with open(os.environ["FASTNN_UI_RESULT"], "w") as file:
             json.dump(result, file)
         return
     for part in [options.part] if options.part else ["rate", "lag", "key", "start", "memory"]:
-        measure(part, threads, options.seconds, options.rounds)
+        measure(part, threads, options.seconds, options.rounds, options.limit)
 
 
 if __name__ == "__main__":
