@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +18,12 @@ from tui.config import RATE_HIGH, RATE_LOW, RunConfig
 from tui.journal import Journal
 from tui.probes import SECONDS, ProbeFunction, Probes
 from tui.record import Record
-from tui.timeline import Timeline
+from tui.travel import Travel
 from tui.view import Backend, Run, View, explain, state_of
 
 WATCH_SECONDS = 0.2  # between two looks at the layers while training runs
 CHUNK_SECONDS = 0.04  # of training at a limited speed
-# How a run that diverged goes on.
-GENTLER = 0.1
-EXPLODED = 4.0  # times the lowest loss of the run: from there on it was diverging
+GENTLER = 0.1  # of the learning rate, after a divergence
 
 
 class Session:
@@ -50,7 +48,7 @@ class Session:
         self._edits = 0
         self._watched: tuple[str, ...] = ("activations",)
         self._probes = Probes()
-        self._timeline = Timeline()
+        self._travel = Travel(self.record)
 
     # What the screen calls
 
@@ -102,12 +100,16 @@ class Session:
         self._commands.put(("gently", None))
 
     def undo(self) -> None:
-        """Go back to the moment kept before this one (a single step is undone exactly), and pause."""
-        self._commands.put(("back", None))
+        """Pause, and go back to the moment kept before this one (a single step is undone exactly)."""
+        self._commands.put(("travel", "before"))
+
+    def redo(self) -> None:
+        """After going back: on to the next moment kept."""
+        self._commands.put(("travel", "after"))
 
     def rewind(self, step: float) -> None:
-        """Go back to the latest moment kept at `step` or before, and pause; training goes on from there."""
-        self._commands.put(("back", step))
+        """Pause, and go to the latest moment kept at `step` or before; what came after stays until training goes on."""
+        self._commands.put(("travel", step))
 
     def apply(self, config: RunConfig) -> int:
         """Try a new configuration; the running network stays as it is unless it works.
@@ -197,6 +199,8 @@ class Session:
         if self._run is None:
             return
         trainer = self._run.trainer
+        if name in ("toggle", "epoch", "step", "stop", "rate", "do"):
+            self._settle()
         if name == "watch":
             trainer.watch(*value, seconds=WATCH_SECONDS)
             self._look_again()
@@ -211,8 +215,8 @@ class Session:
             self._note(f"the network was changed by hand at step {self._view.snapshot.step}", "warning")
             self._edits += 1
             self._look_again(again=True)
-        elif name == "back":
-            self._go_back(value)
+        elif name == "travel":
+            self._go(value)
         elif name == "gently":
             self._go_on_gently()
         elif name == "stop":
@@ -224,7 +228,7 @@ class Session:
             self._due = 0.0
         elif name in ("toggle", "epoch", "step"):
             self._open()
-            self._timeline.add(trainer.keep())
+            self._travel.keep(trainer)
             {"toggle": trainer.resume, "epoch": trainer.finish_epoch, "step": trainer.step}[name]()
             self._move()
             # Commands wait until a step is done: three quick presses are three steps.
@@ -268,8 +272,8 @@ class Session:
         else:
             self._moving = snapshot.state != "paused"
             self._publish(snapshot)
-            if self._timeline.due() and snapshot.state == "running" and self._run is not None:
-                self._timeline.add(self._run.trainer.keep())
+            if self._travel.timeline.due() and snapshot.state == "running" and self._run is not None:
+                self._travel.keep(self._run.trainer)
             if self._view.limit and self._moving:
                 self._due = began + (snapshot.step - before) / self._view.limit
 
@@ -302,13 +306,13 @@ class Session:
         self._run, self._snapshots, self._fastest = run, snapshots, fastest
         self._set_limit(self._view.limit)
         self.record.clear()
-        self._timeline.clear()
+        self._travel.clear()
         self.record.load(run.curves)
         self.record.add(first)
         self._note(f"{wanted.data} {'-'.join(map(str, run.sizes))} is ready at step {first.step}")
         wanted = replace(wanted, folder="")  # a reset begins again, in a folder of its own
         new = {"config": wanted, "run": run, "sizes": run.sizes, "rate": first.learning_rate, "found": {}}
-        shown = {"snapshot": first, "state": state_of(first), "message": ""}
+        shown = {"snapshot": first, "state": state_of(first), "message": "", "moments": ()}
         self._change(busy="", answered=number, answer="", **new, **shown)
 
     def _fail(self, error: Exception) -> None:
@@ -323,47 +327,43 @@ class Session:
                 close()
         self._snapshots, self._moving = None, False
         if self._run is not None and self._view.snapshot is not None:
-            self._run.keeper.close(self._view.snapshot)
+            self._run.keeper.close(self._travel.newest(self._run.trainer) or self._view.snapshot)
 
-    def _go_back(self, where: float | Callable[[], Any] | None) -> None:
-        """Pause, and restore the state before this one, the one at a step, or the one that a function finds."""
+    def _go(self, where: str | float) -> None:
+        """Pause, and take the run to a kept moment, as `Travel.find` finds it."""
         assert self._run is not None
         trainer = self._run.trainer
         if self._moving:
             trainer.pause()
             while self._moving:
                 self._advance()
-        now = self._view.snapshot.step
-        if callable(where):
-            state = where()
-        else:
-            state = self._timeline.before(now) if where is None else self._timeline.at(min(where, now))
-        if state is None or state.step > now:
+        now, broken = self._view.snapshot.step, self._view.state == "diverged"
+        if not broken:
+            self._travel.keep(trainer)
+        state = self._travel.find(where, now)
+        if state is None or (state.step == now and not broken):
             return
-        trainer.restore(state)
-        self._timeline.cut(state.step)
-        self.record.cut(state.step)
+        self._travel.go(trainer, state, now)
         if self._snapshots is None:  # the run had ended: take up what is left of it
             self._snapshots = trainer.run(max(1, self._view.snapshot.epochs - trainer.epoch), paused=True)
             next(self._snapshots)
         self._edits += 1
         snapshot = replace(trainer.look(), state="paused")
-        self._run.keeper.back(snapshot)
-        self.journal.add(f"went back to step {snapshot.step}")
-        self._change(snapshot=snapshot, state=state_of(snapshot), rate=snapshot.learning_rate, message="")
+        shown = {"state": state_of(snapshot), "rate": snapshot.learning_rate, "moments": self._travel.moments}
+        self._change(snapshot=snapshot, message="", **shown)
 
-    def _last_good(self) -> Any:
-        """The latest kept state from before the loss began to explode; the finite numbers just before the end are no
-        start for anything (a loss of 8e15 was seen)."""
-        _, losses = self.record.curve("loss")
-        limit = EXPLODED * float(losses.min()) if losses.size else 0.0
-        return self._timeline.latest(lambda state: state.step == 0 or state.loss <= limit)
+    def _settle(self) -> None:
+        """Before the run is changed at an earlier moment: what came after it is forgotten."""
+        if self._run is not None and self._travel.settle(self._view.snapshot.step):
+            self._run.keeper.back(self._view.snapshot)
+            self.journal.add(f"went back to step {self._view.snapshot.step}")
+            self._change(moments=())
 
     def _go_on_gently(self) -> None:
         """A second press finds the run on its way."""
         if self._view.state == "diverged" and self._run is not None:
             rate = max(self._view.rate * GENTLER, RATE_LOW)
-            self._go_back(self._last_good)
+            self._go("good")
             self._change(rate=rate)
             self._run.trainer.set_learning_rate(rate)
             self._obey("toggle", None)
@@ -377,7 +377,8 @@ class Session:
             return
         looked = self._run.trainer.look(again=again)
         if looked.layers is not view.snapshot.layers or looked.gradient_norm != view.snapshot.gradient_norm:
-            self.record.add(looked)
+            if not self._travel.back:
+                self.record.add(looked)
             self._change(snapshot=replace(looked, state=view.snapshot.state))
 
     def _set_probe(self, name: str, function: ProbeFunction | None, share: float, seconds: float) -> None:

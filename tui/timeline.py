@@ -69,6 +69,11 @@ class Timeline:
         at = bisect_left(self._steps, step)
         return self._states[at - 1] if at else None
 
+    def after(self, step: int) -> Any:
+        """The earliest state after a step, or None."""
+        at = bisect_right(self._steps, step)
+        return self._states[at] if at < len(self._states) else None
+
     def latest(self, good: Callable[[Any], bool]) -> Any:
         """The latest state of which `good` is true, or None."""
         return next((state for state in reversed(self._states) if good(state)), None)

@@ -106,6 +106,7 @@ class View:
     `state` is "loading", "ready", "running", "paused", "stopped", "finished", "diverged" or "failed";
     `snapshot` is the trainer's newest (None before the first); `rate` is the learning rate as last asked for;
     `limit` the steps a second that training is held at (None: as fast as it goes); `found` what the probes returned;
+    `moments` are the kept steps that the run can be taken to while it is back at one of them;
     `busy` is a text while the thread imports or loads, `compiling` while kernels compile, `message` what a
     person should read. `answered` is the number of the last configuration that was tried, with `answer` "" when it
     was taken and the reason when not. `run` is another object after each reset and each new configuration.
@@ -119,6 +120,7 @@ class View:
     limit: float | None = None
     run: Run | None = None
     found: Mapping[str, Found] = field(default_factory=dict)
+    moments: tuple[int, ...] = ()
     choices: Choices = field(default_factory=Choices)
     busy: str = ""
     compiling: str = ""

@@ -1,5 +1,6 @@
 """One table of actions: whatever is in it is bound, shown, explained and in the palette, and nothing else is."""
 
+from functools import partialmethod
 from importlib import import_module
 from pathlib import Path
 
@@ -79,14 +80,37 @@ async def test_the_palette_has_every_action_but_itself_and_nothing_more():
         assert [c.title for c in commands] == [a.title for a in of_mode(ACTIONS, "train") if a.name != "palette"]
 
 
-async def test_an_action_runs_from_the_palette():
-    async with opened() as (pilot, app):
-        for command in app.get_system_commands(app.screen):
-            if command.title == "One step":
-                await command.callback()
-        from driving import until
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+async def test_every_entry_of_the_palette_runs_its_action(mode, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where an export goes
+    monkeypatch.setenv("FASTNN_RUNS", str(tmp_path))
+    screen, ran = screens()[mode.name], []
+    for action in of_mode(ACTIONS, mode.name):
+        real = getattr(screen, f"action_{action.name}")
+        monkeypatch.setattr(screen, f"action_{action.name}", partialmethod(noted, ran, action.name, real))
+    async with opened((120, 36)) as (pilot, app):
+        app.open_mode(mode.name)
+        await settle(pilot)
+        commands = sorted(app.get_system_commands(app.screen), key=lambda command: command.title == "Quit")
+        for command in commands:
+            ran.clear()
+            app.open_mode(mode.name)
+            await pilot.pause(0.01)
+            await command.callback()
+            expected = next(a.name for a in of_mode(ACTIONS, mode.name) if a.title == command.title)
+            assert ran[:1] == [expected], command.title
+            await pilot.pause(0.01)
+            while len(app.screen_stack) > 1:
+                app.pop_screen()
+                await pilot.pause(0.01)
+            app.base.close_drawer()
+        assert command.title == "Quit" and app._exit
 
-        await until(pilot, lambda: app.session.view.snapshot.step == 1)
+
+def noted(self, ran, name, real, *arguments):
+    """An action that is noted, and done."""
+    ran.append(name)
+    return real(self, *arguments)
 
 
 def test_modules_stay_small():

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import zipfile
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tui.theme import THEMES
 from tui.widgets.cells import packed
 from tui.widgets.drawer import Drawer
 from tui.widgets.histogram import LayerRow
+from tui.widgets.slider import Slider
 from tui.widgets.trends import MOST_GHOSTS, TRENDS
 
 RATE = RunConfig().learning_rate
@@ -238,6 +240,31 @@ async def test_u_undoes_a_step_and_b_rewinds_to_the_cursor():
         assert app.session.view.snapshot.step < 200 and app.base.display_as.cursor is None
 
 
+async def test_a_slider_takes_a_run_through_its_moments_and_it_goes_on_from_there():
+    async with opened((120, 36), hold_at=200, config=LONG) as (pilot, app):
+        slider = app.base.query_one(Slider)
+        assert not slider.display
+        await press(pilot, *"ssssssss")
+        await until(pilot, lambda: app.session.view.snapshot.step == 8)
+        await press_until(pilot, "u", lambda: slider.display and app.session.view.snapshot.step == 7)
+        begin, columns = slider._bar()
+        await pilot.click(slider, (begin + columns // 2, 0))
+        await until(pilot, lambda: app.session.view.snapshot.step == 4)
+        await settle_text(pilot, app, "rewound", "step 4", "goes on")
+        await pilot.mouse_down(slider, (begin, 0))
+        await until(pilot, lambda: app.session.view.snapshot.step == 0)
+        await pilot.hover(slider, (begin + columns - 1, 0))
+        await until(pilot, lambda: app.session.view.snapshot.step == 8)
+        await pilot.mouse_up(slider, (begin + columns - 1, 0))
+        await until(pilot, lambda: not slider.display)
+        for key, step in (("u", 7), ("u", 6), ("U", 7)):
+            await press_until(pilot, key, lambda step=step: app.session.view.snapshot.step == step)
+        await until(pilot, lambda: app.base.main.cursor == 7)
+        await press_until(pilot, "s", lambda: app.session.view.snapshot.step == 8)
+        await until(pilot, lambda: not slider.display)
+        assert app.session.view.moments == ()
+
+
 async def test_speed_is_limited_and_set_free_again():
     async with opened(config=LONG, pace=0.001, chunk=1000, per_epoch=1000) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.snapshot.step > 3000)
@@ -277,12 +304,21 @@ async def test_k_changes_the_markers():
             await until(pilot, lambda some=some: any(c in text_of(app) for c in some))
 
 
-async def test_ctrl_s_writes_picture_and_curves(tmp_path, monkeypatch):
+async def test_ctrl_s_writes_picture_curves_and_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    run = tmp_path / "20260301-digits-aa01"
+    (run / "checkpoints").mkdir(parents=True)
+    for file in ("config.toml", "checkpoints/40.safetensors", "lock"):
+        (run / file).write_text("kept")
     async with opened(hold_at=200, config=LONG) as (pilot, app):
         await trained(pilot, app)
         await press(pilot, "ctrl+s")
-        await until(pilot, lambda: "fastnn-digits-step200.svg" in told(app))
+        await until(pilot, lambda: "fastnn-digits-step200.svg and its .csv are in" in told(app))
+        app.session.view.run.keeper.path = str(run)
+        await press(pilot, "ctrl+s")
+        await until(pilot, lambda: ".csv and .zip are in" in told(app))
+        with zipfile.ZipFile(tmp_path / "fastnn-digits-step200.zip") as archive:
+            assert archive.namelist() == [f"{run.name}/checkpoints/40.safetensors", f"{run.name}/config.toml"]
         assert (tmp_path / "fastnn-digits-step200.svg").read_text().startswith("<svg")
         with (tmp_path / "fastnn-digits-step200.csv").open() as file:
             rows = list(csv.DictReader(file))

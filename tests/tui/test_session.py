@@ -280,7 +280,7 @@ def test_going_on_gently_after_a_divergence(make):
     assert reach(session, at_rest("finished")).rate == pytest.approx(500)
 
 
-def test_undo_takes_steps_back_one_by_one(make):
+def test_undo_takes_steps_back_one_by_one_and_redo_takes_them_again(make):
     session = make()
     for _ in range(3):
         session.step()
@@ -288,10 +288,16 @@ def test_undo_takes_steps_back_one_by_one(make):
     for step in (2, 1, 0):
         session.undo()
         view = reach(session, lambda v, step=step: v.snapshot.step == step)
-        assert view.state == ("paused" if step else "ready")
+        assert view.state == ("paused" if step else "ready") and view.moments == (0, 1, 2, 3)
     session.undo()
+    for step in (1, 2, 3):
+        session.redo()
+        view = reach(session, lambda v, step=step: v.snapshot.step == step)
+        assert view.moments == ((0, 1, 2, 3) if step < 3 else ())
+    assert session.record.curve("loss")[0].tolist() == [1, 2, 3], "nothing is forgotten while one only looks"
+    session.rewind(0)
     session.step()
-    assert reach(session, lambda v: v.snapshot.step == 1).state == "paused"
+    assert reach(session, lambda v: v.snapshot.step == 1).moments == ()
     assert session.record.curve("loss")[0].tolist() == [1]
 
 
@@ -300,18 +306,36 @@ def test_rewind_goes_to_a_kept_moment_and_training_goes_on_from_there(make):
     session.toggle()
     reach(session, lambda v: v.snapshot.step > 400)
     session.set_rate(0.5)
-    reach(session, at_rest("finished"))
+    end = reach(session, at_rest("finished")).snapshot.step
     session.rewind(300.0)
     view = reach(session, at_rest("paused"))
-    assert 0 <= view.snapshot.step <= 300 and view.rate == 0.001
+    assert 0 <= view.snapshot.step <= 300 and view.rate == 0.001 and view.moments[-1] == end
+    assert session.record.curve("loss")[0].max() > 400 and session.record.marks
+    session.set_rate(0.25)
+    view = reach(session, lambda v: v.moments == ())
     assert session.record.curve("loss")[0].max() <= view.snapshot.step and session.record.marks == []
     session.toggle()
     assert reach(session, at_rest("finished")).snapshot.step == 800
 
 
+@pytest.mark.parametrize("leave", ["close", "reset"])
+def test_a_run_that_was_only_looked_back_at_is_kept_to_its_end(make, leave):
+    session = make()
+    for _ in range(3):
+        session.step()
+    run = reach(session, lambda v: v.snapshot.step == 3).run
+    session.rewind(1)
+    reach(session, lambda v: v.snapshot.step == 1)
+    kept = []
+    run.keeper.close = kept.append
+    getattr(session, leave)()
+    reach(session, lambda v: bool(kept))
+    assert [snapshot.step for snapshot in kept] == [3] and run.trainer.done == 3
+
+
 def test_undo_while_it_runs_pauses(make):
     session = make(RunConfig(epochs=1000), pace=0.001)
-    session._timeline.due = lambda: False
+    session._travel.timeline.due = lambda: False
     session.toggle()
     reach(session, lambda v: v.snapshot.step > 100)
     session.undo()

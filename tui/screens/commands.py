@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from textual.screen import Screen
 
 from tui import numbers
-from tui.export import stem, write_csv
+from tui.export import stem, write_csv, write_folder
 from tui.screens.dialogs import Confirm, RateInput
 from tui.screens.help import Help
 from tui.session import Session
@@ -59,8 +60,12 @@ class Commands(Base):
         self.session.stop()
 
     def action_undo(self) -> None:
-        """Back to the moment kept before."""
+        """Back to the moment before."""
         self.session.undo()
+
+    def action_redo(self) -> None:
+        """On to the next moment."""
+        self.session.redo()
 
     def action_gently(self) -> None:
         """After a divergence: on from the last good state, more gently."""
@@ -144,15 +149,25 @@ class Commands(Base):
             plot.redraw()
 
     def action_export(self) -> None:
-        """A picture of the screen and the curves, into the working folder."""
-        folder, name = Path.cwd(), stem(self.session.view)
+        """A picture of the screen, the curves and the run's folder, into the working folder."""
+        picture = self.app.export_screenshot()
+        self.run_worker(partial(self._export, picture, self.session.view), thread=True, group="export")
+
+    def _export(self, picture: str, view: View) -> None:
+        """On a thread of its own: the checkpoints of a large network take their time."""
+        folder, name = Path.cwd(), stem(view)
+        tell = partial(self.app.call_from_thread, self.notify, markup=False)
         try:
-            (folder / f"{name}.svg").write_text(self.app.export_screenshot(), "utf-8")
-            rows = write_csv(folder / f"{name}.csv", self.session.record)
+            (folder / f"{name}.svg").write_text(picture, "utf-8")
+            write_csv(folder / f"{name}.csv", self.session.record)
+            endings = ["csv"]
+            if view.run is not None and view.run.keeper.path:
+                write_folder(folder / f"{name}.zip", Path(view.run.keeper.path))
+                endings.append("zip")
         except OSError as reason:
-            self.notify(f"nothing is written: {reason}", severity="error", markup=False)
+            tell(f"nothing is written: {reason}", severity="error")
         else:
-            self.notify(f"{name}.svg and {name}.csv ({rows} rows) are in {folder}", markup=False)
+            tell(f"{name}.svg and its .{' and .'.join(endings)} are in {folder}")
 
     def action_mode(self, name: str) -> None:
         """Go to another mode."""

@@ -21,6 +21,7 @@ from tui.view import View
 from tui.widgets.drawer import Drawer
 from tui.widgets.keybar import KeyBar
 from tui.widgets.plot import Plot
+from tui.widgets.slider import Slider
 from tui.widgets.status import Status
 
 NUMBER_SECONDS = 0.1
@@ -103,6 +104,7 @@ class ModeScreen(Commands, Screen[None]):
             yield Drawer(id="drawer")
             with Vertical(id="panes"):
                 yield Static(id="message", markup=False)
+                yield Slider(id="slider")
                 yield from self.panes()
         yield KeyBar(id="keys")
         yield Static(id="too-small", markup=False)
@@ -112,6 +114,7 @@ class ModeScreen(Commands, Screen[None]):
         # Looked up once: a query goes through all widgets, and took a third of each tick.
         self._panes = self.query_one("#panes")
         self._frame = (self.query_one(Status), self.query_one(KeyBar), self.query_one("#message", Static))
+        self._slider = self.query_one(Slider)
         self.set_interval(1 / self.ui.options.fps, self.tick)
         self.call_after_refresh(self.tick)
 
@@ -137,7 +140,7 @@ class ModeScreen(Commands, Screen[None]):
         if not self.is_mounted or not self.app.screen_stack or self.ui.base is not self:
             return
         view, began = self.view, time.monotonic()
-        resting = self.turns.resting(began)
+        resting = view.state == "running" and self.turns.resting(began)
         if view.version != self._seen and self._is_due(view, began, resting):
             self._seen, self._shown, self._shown_at = view.version, view.snapshot, began
             self._shown_state, self._shown_rate = view.state, view.rate
@@ -145,6 +148,7 @@ class ModeScreen(Commands, Screen[None]):
             status.show(view, self.actions, self.NAME)
             keys.show(self.placed("bar"), running=view.state == "running")
             self._show_message(bar, view)
+            self._slider.show(view, self.actions)
             await self.refresh_panes(view)
         self.answer(self.session.view)
         if not resting:
@@ -207,6 +211,10 @@ class ModeScreen(Commands, Screen[None]):
     @on(Drawer.Closed)
     def _drawer_closed(self) -> None:
         self.close_drawer()
+
+    @on(Slider.Moved)
+    def _slider_moved(self, event: Slider.Moved) -> None:
+        self.session.rewind(event.step)
 
     @property
     def settled(self) -> bool:

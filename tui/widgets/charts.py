@@ -87,7 +87,7 @@ def line_chart(
         return Chart(Cells(width, height))
     foot = 2 if height > 4 else 1
     rows = height - foot
-    x_axis = _x_axis(clean, window, max(2, width // 18))
+    x_axis = _x_axis(clean, window, max(2, width // 14))
     for margin in (7, 9):  # labels have six characters, seldom more
         figure = Figure(width, height, look.marker, margin=margin, foot=foot)
         drawn = [(*_columns(x_axis.place(x), y, figure.across), line) for x, y, line in clean]
@@ -100,7 +100,7 @@ def line_chart(
     for _, lowest, highest, line in drawn:
         if line.faint is not None and line.smooth > 0:
             for edge in (lowest, highest):
-                figure.curve(y_axis.place(edge), line.faint, letter=".", lines=False)
+                figure.curve(y_axis.place(_joined(edge)), line.faint, letter=".", lines=False)
     for mean, _, _, line in drawn:
         curve = _joined(smoothed(mean, line.smooth) if line.smooth > 0 else mean)
         if line.dashed:

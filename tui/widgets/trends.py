@@ -90,6 +90,7 @@ class TrendPlot(Plot):
         self.actions: tuple[Action, ...] = ()
         self.curves: list[Points] = []
         self.marks: list[tuple[float, float]] = []
+        self.rewound: int | None = None
         self.chart: Chart | None = None
         self._written: tuple[object, ...] = ()
 
@@ -105,7 +106,13 @@ class TrendPlot(Plot):
             record = self.ui.session.record
             self.curves = [record.curve(name) for name, _ in self.trend.curves]
             self.marks = record.marks
+        self.rewound = view.snapshot.step if view.moments else None
         self.retitle()
+
+    @property
+    def cursor(self) -> float | None:
+        """The step that is read: the cursor's, or where a run that was taken back is."""
+        return self.rewound if self.display_as.cursor is None else self.display_as.cursor
 
     def change(self, display: Display, *, frozen: bool = False, now: bool = False) -> None:
         """Show the same curves in another way: now, or at the next turn."""
@@ -137,8 +144,8 @@ class TrendPlot(Plot):
             text = label if value is None else f"{label if self._roomy else ''} {_value(name, value)}".strip()
             color = "$plot-validation" if number else "$plot-train"
             parts.append(Content.styled(mark + text, color))
-        if look.cursor is not None and self._roomy:
-            parts.insert(1, Content.styled(f"step {numbers.count(round(look.cursor))}", "$plot-cursor"))
+        if self.cursor is not None and self._roomy:
+            parts.insert(1, Content.styled(f"step {numbers.count(round(self.cursor))}", "$plot-cursor"))
         states = [("log", look.log_y and self.trend.log), ("recent", look.recent and self._roomy)]
         words = [word for word, on in states if on]
         if look.smooth and self._roomy:
@@ -158,7 +165,7 @@ class TrendPlot(Plot):
 
     def _read(self, number: int) -> float | None:
         """The value of a curve at the cursor, or at its nearest point to the left."""
-        cursor = self.display_as.cursor
+        cursor = self.cursor
         if cursor is None or number >= len(self.curves):
             return None
         x, y = self.curves[number]
@@ -194,7 +201,7 @@ class TrendPlot(Plot):
             ),
             window=self._window(),
             marks=[step for step, _ in self.marks],
-            cursor=look.cursor,
+            cursor=self.cursor,
         )
         if self.chart.x_axis is None and self.hint:
             self.chart.cells.centered(self.hint, self.color("plot-axis"))
@@ -212,9 +219,9 @@ class TrendPlot(Plot):
         if chart is None or chart.x_axis is None:
             return None
         axis, cells = chart.x_axis, max(1, chart.cells.width - chart.left - 1)
-        if self.display_as.cursor is None:
+        if self.cursor is None:
             return axis.high
-        moved = self.display_as.cursor + columns * (axis.high - axis.low) / cells
+        moved = self.cursor + columns * (axis.high - axis.low) / cells
         return min(max(moved, axis.low), axis.high)
 
     def on_click(self, event: events.Click) -> None:
