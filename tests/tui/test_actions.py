@@ -88,7 +88,7 @@ async def test_every_entry_of_the_palette_runs_its_action(mode, monkeypatch, tmp
     for action in of_mode(ACTIONS, mode.name):
         real = getattr(screen, f"action_{action.name}")
         monkeypatch.setattr(screen, f"action_{action.name}", partialmethod(noted, ran, action.name, real))
-    async with opened((120, 36)) as (pilot, app):
+    async with opened() as (pilot, app):
         app.open_mode(mode.name)
         await settle(pilot)
         commands = sorted(app.get_system_commands(app.screen), key=lambda command: command.title == "Quit")
