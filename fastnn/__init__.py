@@ -14,7 +14,7 @@ from fastnn.version import __version__
 if TYPE_CHECKING:
     from fastnn import datasets, jit, masks
     from fastnn.ensemble import Ensemble, EnsembleHistory
-    from fastnn.errors import DataError, DivergenceError, FastnnError
+    from fastnn.errors import DataError, DeviceError, DivergenceError, FastnnError
     from fastnn.initializers import Initializer, Normal
     from fastnn.layers import Dense, Dropout, Input
     from fastnn.network import Network, load
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "ensemble": ("Ensemble", "EnsembleHistory"),
-    "errors": ("DataError", "DivergenceError", "FastnnError"),
+    "errors": ("DataError", "DeviceError", "DivergenceError", "FastnnError"),
     "initializers": ("Initializer", "Normal"),
     "layers": ("Dense", "Dropout", "Input"),
     "network": ("Network", "load"),
@@ -37,6 +37,7 @@ __all__ = [
     "Adam",
     "DataError",
     "Dense",
+    "DeviceError",
     "DivergenceError",
     "Dropout",
     "Ensemble",

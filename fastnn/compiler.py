@@ -284,6 +284,11 @@ def inner(function: Callable[..., Any]) -> Any:
     return numba.njit(**_INNER, **FLAGS)(function)
 
 
+def standalone(inner: Any) -> Any:
+    """An inner function that Python calls too: for CUDA's simulator, whose kernels run in Python."""
+    return numba.njit(**FLAGS)(inner.py_func)
+
+
 def scalar(function: Callable[..., Any]) -> Any:
     """Compile a formula on single numbers so that it melts into the loop that calls it, which then vectorizes."""
     return numba.njit(inline="always", **FLAGS)(function)

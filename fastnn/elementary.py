@@ -7,6 +7,7 @@ every constant must have that type, for one Python float would promote the whole
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -219,6 +220,6 @@ def tanh(F: type) -> Scalar:
         size = abs(x)
         shifted, r = reduce(two * min(size, end))
         far = one - two / ((series(r) + one) * _power_of_two(shifted) + one)
-        return near_zero(x) if size < edge else np.copysign(far, x)
+        return near_zero(x) if size < edge else math.copysign(far, x)
 
     return tanh_

@@ -22,6 +22,10 @@ class DataError(FastnnError, ValueError):
     """A data set, model or run file that is missing, damaged, cut short or of the wrong kind."""
 
 
+class DeviceError(FastnnError, RuntimeError):
+    """A device that cannot be used: what is missing (package, driver, GPU, memory), or what became of it."""
+
+
 class DivergenceError(FastnnError, ArithmeticError):
     """Training reached NaN or Inf; the network holds the last finite parameters.
 

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import checkpoint, compiler, samples
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import engine, phases, plan
-from fastnn.cpu.predictor import Predictor
+from fastnn.devices import Device
 from fastnn.errors import DataError, check_choice, check_finite, check_int, shown
 from fastnn.initializers import INITIALIZERS, Initializer, initializer
 from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
@@ -88,7 +88,8 @@ class Network:
     list that begins with Input and goes on with Dense and Dropout. `init`: a name of fastnn.initializers.INITIALIZERS
     or an initializer such as Normal(0.01); by default "he" before relu and leaky_relu, else "xavier". `seed` (0 to
     2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the same machine. `dtype`:
-    "float32" or "float64". Raises TypeError and ValueError, naming the argument.
+    "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU. Raises TypeError and ValueError, naming the
+    argument, and DeviceError for a device that cannot be used here.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Network:
         init: str | Initializer | None = None,
         seed: int = 0,
         dtype: Any = "float32",
+        device: str = "cpu",
     ) -> None:
         if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
             raise TypeError(f"layers: {shown(layers)}; expected a list of sizes or of layers")
@@ -107,6 +109,7 @@ class Network:
         self.seed = check_int("seed", seed, 0, 2**63 - 1)
         name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
         self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
+        self._device = Device(device)
         check_choice("activation", activation, ACTIVATIONS)
         if init is not None:
             initializer("init", init)
@@ -154,7 +157,26 @@ class Network:
         for view, fan_in, fan_out, w, b in zip(dense, self.sizes, self.sizes[1:], weights, biases, strict=False):
             view._weight, view._bias = storage[w:b].reshape(fan_in, fan_out), storage[b : b + fan_out]
         self.storage = storage
-        self._predictors: list[Predictor] = []
+        self._predictors: list[Any] = []
+
+    @property
+    def device(self) -> str:
+        """The name of the device that computes the network; its parameters are in the host's memory either way."""
+        return self._device.name
+
+    @property
+    def engine(self) -> Device:
+        """The classes that compute it there."""
+        return self._device
+
+    def to(self, device: str) -> Network:
+        """Compute on `device` ("cpu" or "cuda") from now on; returns the network.
+
+        Trainers that exist stay where they are. Raises DeviceError for a device that cannot be used here.
+        """
+        self._device = Device(device)
+        self._predictors = []
+        return self
 
     def _check_masks(self) -> None:
         shapes = iter(zip(self.sizes, self.sizes[1:], strict=False))
@@ -237,13 +259,13 @@ class Network:
         finally:
             predictors.append(predictor)
 
-    def _borrow(self) -> tuple[list[Predictor], Predictor]:
+    def _borrow(self) -> tuple[list[Any], Any]:
         """A predictor that nobody else uses, and the list to append it to afterwards: as many exist as are in use."""
         predictors = self._predictors  # another list once the parameters have moved
         try:
             return predictors, predictors.pop()
         except IndexError:
-            return predictors, Predictor(self.architecture, self.storage)
+            return predictors, self._device.Predictor(self.architecture, self.storage)
 
     def _output(self, out: Any, shape: tuple[int, int]) -> np.ndarray:
         if out is None:
@@ -291,9 +313,11 @@ class Network:
         runner.close()
         return result
 
-    def _runner(self, data: tuple[np.ndarray, np.ndarray], loss: str, **options: Any) -> engine.Runner:
+    def _runner(self, data: tuple[np.ndarray, np.ndarray], loss: str, **options: Any) -> Any:
         still = self.architecture._replace(dropout=(0.0,) * len(self.sizes))
-        return engine.Runner(still, self.storage, data, loss=loss, optimizer=None, shuffle=False, threads=1, **options)
+        return self._device.Runner(
+            still, self.storage, data, loss=loss, optimizer=None, shuffle=False, threads=1, **options
+        )
 
     # ---- training ----------------------------------------------------------------------------------------------------
 

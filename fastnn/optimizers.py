@@ -8,6 +8,7 @@ own matrix product, and no gradient is ever stored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -133,7 +134,7 @@ class Adam(Optimizer):
         def update(w, g, m, v, c):
             m = c[2] * m + c[3] * g
             v = c[4] * v + c[5] * (g * g)
-            return w - c[0] * m / (np.sqrt(v) * c[1] + c[6]), m, v
+            return w - c[0] * m / (math.sqrt(v) * c[1] + c[6]), m, v
 
         return update
 

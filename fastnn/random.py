@@ -42,6 +42,13 @@ def philox(k0, k1, c0, c1, c2, c3):
 
 
 @inner
+def dropout_draws(seed, step, layer, row, column):
+    """What decides whether `column` (a multiple of 4) and the next three of a row are dropped: below the rate, as a
+    share of 2**32, they are. Forward and backward pass draw the same."""
+    return philox(seed, seed >> 32, column, row, step, DROPOUT | (layer << 8))
+
+
+@inner
 def shuffle(order, seed, epoch):
     """Fill `order` (n,) with (seed, epoch)'s permutation of range(n): Fisher and Yates, from the end."""
     n = order.size

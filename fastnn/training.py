@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import compiler
-from fastnn.cpu import observer
-from fastnn.cpu.engine import Kept, Result, Runner
+from fastnn.cpu.engine import Kept, Result
 from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
 from fastnn.mapped import Mapped
 from fastnn.network import Network
@@ -110,7 +109,8 @@ class Trainer:
         self.learning_rate = optimizer.lr
         self.most_steps = MOST_STEPS  # in a chunk; fewer make training slow enough to watch
         with compiler.preparing():
-            self._runner = Runner(
+            self._engine = network.engine
+            self._runner = self._engine.Runner(
                 network.architecture, network.storage, task.data, loss=loss, optimizer=optimizer, batch=task.batch,
                 shuffle=task.shuffle, validation=task.validation, threads=task.threads, first_epoch=network.epochs,
             )  # fmt: skip
@@ -319,7 +319,7 @@ class Trainer:
             epoch_ended=bool(trained and ended),
         )
         if result.diverged:
-            layer, what = observer.Observer(runner).culprit(self.learning_rate)
+            layer, what = self._engine.Observer(runner).culprit(self.learning_rate)
             self._latest = replace(self._latest, message=str(self.divergence()), culprit=(layer, what))
         elif self._watch is not None and (self.state != "running" or self._watch.due(runner.step)):
             self.look()

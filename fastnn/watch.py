@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
-from fastnn.cpu.engine import Runner
-from fastnn.cpu.observer import Observer, Summary, norm
+from fastnn.cpu.observer import Summary, norm
 from fastnn.network import Network
 from fastnn.snapshots import BINS, Histogram, LayerSnapshot, Snapshot
 
@@ -23,8 +23,8 @@ SHARE = 0.015  # of the time that those may take
 class Watch:
     """Looks at a network in training; everything but `choose` is called from the thread that trains."""
 
-    def __init__(self, network: Network, runner: Runner) -> None:
-        self._network, self._observer = network, Observer(runner)
+    def __init__(self, network: Network, runner: Any) -> None:
+        self._network, self._observer = network, network.engine.Observer(runner)
         with compiler.preparing():
             self._observer.prepare(BINS)
         self._wanted: tuple[frozenset[str], float] = (frozenset({"activations"}), 0.0)

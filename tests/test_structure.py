@@ -23,7 +23,7 @@ TUI = PACKAGE.parent / "tui"
 FLOORS = {
     0: {"compiler", "elementary", "random", "errors", "version"},
     1: {"activations", "losses", "optimizers", "initializers"},
-    2: {"cpu"},
+    2: {"cpu", "cuda"},
 }
 
 

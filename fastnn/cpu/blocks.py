@@ -16,7 +16,7 @@ from fastnn.activations import ACTIVATIONS
 from fastnn.compiler import block
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.random import DROPOUT, philox
+from fastnn.random import dropout_draws
 
 
 def number(F: type) -> Any:
@@ -130,7 +130,7 @@ def dropout(F: type) -> int:
         edge = np.uint64(np.float64(rate) * 4294967296.0)
         for r in range(rows):
             for c in range(0, stride, 4):
-                draws = philox(seed, seed >> 32, c, first + r, step, DROPOUT | (layer << 8))
+                draws = dropout_draws(seed, step, layer, first + r, c)
                 for i in range(min(4, stride - c)):
                     at = r * stride + c + i
                     y[at] = x[at] * scale if draws[i] >= edge else zero

@@ -98,7 +98,7 @@ class Kept(NamedTuple):
     arrays: tuple[np.ndarray, ...]
 
 
-def _join(results: list[Result], diverged: bool) -> Result:
+def join(results: list[Result], diverged: bool) -> Result:
     """Chunks that ran one after the other as one."""
     if len(results) == 1:
         return results[0]._replace(diverged=diverged)
@@ -249,7 +249,7 @@ class Runner:
                 self.pace.note(
                     workers, some + len(results[-1].validation) * self._evaluation, time.perf_counter() - began
                 )
-            result = _join(results, False)
+            result = join(results, False)
             if np.isfinite(result.losses).all() and self._finite():
                 return result
             self.bring_back(before)
@@ -289,7 +289,7 @@ class Runner:
                 self.bring_back(before)
                 break
             done.append(one)
-        return _join(done, True)
+        return join(done, True)
 
     def _chunk(self, steps: int, rate: float, workers: int | None = None, evaluate: bool = False) -> Result:
         if self.optimizer is None:

@@ -75,7 +75,7 @@ class Observer:
             for layer in range(layers):
                 if not np.isfinite(self._rows(layer + 1, runner.step)).all():
                     return layer, "outputs"
-            if not np.isfinite(runner.work.losses[: self._batch(runner.step)]).all():
+            if not np.isfinite(self._losses(self._batch(runner.step))).all():
                 return layers - 1, "loss"
             for layer in range(layers):
                 if not np.isfinite(self.part(runner.parameters, layer, biases=True)).all():
@@ -89,6 +89,10 @@ class Observer:
         assert runner.optimizer is not None
         table = runner.optimizer.coefficients(runner.step + 1, 1, rate)
         runner.call(1, table, runner.work, runner.workers, np.zeros((0, 2)))
+
+    def _losses(self, rows: int) -> np.ndarray:
+        """Losses of the rows of the batch that was tried."""
+        return self._runner.work.losses[:rows]
 
     # ---- summaries ---------------------------------------------------------------------------------------------------
 
@@ -118,10 +122,8 @@ class Observer:
             int(runner.net.sizes[unit]),
             int(runner.net.strides[unit]),
         )
-        summary = _describe(runner.work.buffer, start, self._batch(step), width, stride, ends, bins)
-        if summary.zeros > 0:
-            summary = summary._replace(dead=float((self._rows(unit, step) == 0).all(axis=0).mean()))
-        return summary
+        summary = describe(runner.work.buffer, start, self._batch(step), width, stride, ends, bins)
+        return with_dead(summary, self._rows(unit, step)) if summary.zeros > 0 else summary
 
     def weights(self, flat: np.ndarray, layer: int, bins: int) -> Summary:
         """Summary of a layer's weights in an array laid out like the parameters, as gradient and update are."""
@@ -129,12 +131,18 @@ class Observer:
         start, rows, width = int(net.weight[layer]), int(net.sizes[layer]), int(net.sizes[layer + 1])
         every = -(-rows * width // MOST_VALUES)
         nowhere = (float("nan"), float("nan"))
-        return _describe(flat, start, -(-rows // every), width, width * every, nowhere, bins)
+        return describe(flat, start, -(-rows // every), width, width * every, nowhere, bins)
 
 
-def _describe(
+def with_dead(summary: Summary, rows: np.ndarray) -> Summary:
+    """The summary of `rows` (n, units) with the share of units that are 0 in every one."""
+    return summary._replace(dead=float((rows == 0).all(axis=0).mean()))
+
+
+def describe(
     values: np.ndarray, start: int, rows: int, width: int, stride: int, ends: tuple[float, float], bins: int
 ) -> Summary:
+    """Summary of rows x width values of a flat array from values[start] on, rows `stride` apart."""
     counts, summary = np.zeros(bins, np.int64), np.zeros(6)
     train.describe(values, start, rows, width, stride, *ends, counts, summary)
     low, high, mean, std, zeros, saturated = (float(v) for v in summary)

@@ -1,0 +1,1 @@
+"""How networks are computed on an NVIDIA GPU. Nothing outside this package imports Numba's CUDA target."""

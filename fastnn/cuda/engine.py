@@ -1,0 +1,368 @@
+"""The host's side of the CUDA engine: what is on the device, and chunks of steps, as in `cpu.engine`.
+
+Between two chunks the parameters in the host's memory are the truth: they go to the device when a chunk begins and come
+back when it ends, so a caller may read and write them, and they survive the loss of the GPU. The optimizer's memory
+stays on the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastnn.cpu import plan, train
+from fastnn.cpu.engine import Architecture, Kept, Result, join
+from fastnn.cuda import layout, phases
+from fastnn.cuda.memory import check_room, guarded, upload
+from fastnn.cuda.products import SMALL, tiles
+from fastnn.cuda.target import SIMULATED, cuda
+from fastnn.errors import DeviceError, is_finite
+from fastnn.optimizers import WIDTH, Optimizer
+
+EVALUATED = 8 if SIMULATED else 4096  # rows of an evaluation or prediction that go through the network together
+MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
+MOST_STEPS = 4096
+
+
+class Pass:
+    """A network on the device and the rows of a data set that go through it in batches.
+
+    `parameters` is the device's array; `inputs` (n, fan_in) and `targets` are checked arrays of the host; `slots` is
+    how many batches' losses there is room for.
+    """
+
+    def __init__(
+        self, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray, batch: int, *,
+        loss: str, slots: int, training: bool = False,
+    ) -> None:  # fmt: skip
+        F = architecture.F
+        self.architecture, self.F, self.parameters, self.batch = architecture, F, parameters, batch
+        self.samples, self.target_row = len(inputs), int(np.prod(targets.shape[1:]))
+        self.layout = layout.layout(architecture, batch, training=training)
+        self.table, self.slopes = upload(self.layout.table), upload(self.layout.slopes)
+        self.edges, self.scales = upload(self.layout.edges), upload(self.layout.scales)
+        self.inputs, self.targets = upload(inputs.reshape(-1)), upload(targets.reshape(-1).astype(F, copy=False))
+        self.order = upload(np.arange(self.samples, dtype=np.uint32))
+        self.buffer = cuda.device_array(self.layout.size, F)
+        self.losses, self.hits = cuda.device_array(slots * batch, F), cuda.device_array(slots * batch, F)
+        self.space = cuda.device_array(2 * batch, F)
+        self._state = np.zeros(phases.WORDS, np.uint64)
+        self._state[[phases.BATCH, phases.SAMPLES, phases.SEED]] = batch, self.samples, architecture.seed
+        self.state = upload(self._state)
+        self._take, self._forward = phases.take(F), phases.forward(F, SMALL)
+        self._lose, self._backward = phases.lose(F, loss), phases.backward(F, SMALL)
+
+    def seek(self, position: int, slot: int, step: int) -> None:
+        """The next batches are from `position` of the epoch, their results go to `slot`, and step is `step`."""
+        self._state[[phases.POSITION, phases.SLOT, phases.STEP]] = position, slot, step
+        self.state.copy_to_device(self._state)
+
+    def forward(self, s: int) -> None:
+        """Outputs of all layers for batch s."""
+        number = np.uint32(s)
+        if self.layout.edges[0]:
+            count = self.batch * self.architecture.sizes[0]
+            self._take[-(-count // phases.THREADS), phases.THREADS](
+                self.inputs, self.buffer, self.table, self.edges, self.scales, self.order, self.state, number
+            )
+        for layer, fan_out in enumerate(self.architecture.sizes[1:]):
+            self._forward[tiles(self.batch, fan_out), SMALL.threads](
+                self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
+                self.state, np.uint32(layer), number,
+            )  # fmt: skip
+
+    def lose(self, s: int) -> None:
+        """Losses, hits and deltas of the last layer for batch s."""
+        self._lose[-(-self.batch // phases.THREADS), phases.THREADS](
+            self.targets, np.uint32(self.target_row), self.buffer, self.table, self.slopes, self.order, self.state,
+            self.losses, self.hits, self.space, np.uint32(len(self.architecture.sizes) - 2), np.uint32(s),
+        )  # fmt: skip
+
+    def backward(self, s: int) -> None:
+        """Deltas of the layers before the last for batch s."""
+        for layer in range(len(self.architecture.sizes) - 2, 0, -1):
+            self._backward[tiles(self.batch, self.architecture.sizes[layer]), SMALL.threads](
+                self.parameters, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order, self.state,
+                np.uint32(layer), np.uint32(s),
+            )  # fmt: skip
+
+    def results(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of losses and hits of the batches in the first slots, which have `rows` rows, as float64."""
+        end = len(rows) * self.batch
+        inside = np.arange(self.batch) < rows[:, None]
+        both = []
+        for array in (self.losses, self.hits):
+            found = array[:end].copy_to_host().reshape(len(rows), self.batch)
+            both.append(np.where(inside, found, 0).sum(axis=1, dtype=np.float64))
+        return both[0], both[1]
+
+    def score(self) -> tuple[float, float]:
+        """Mean loss of all rows, and how many are predicted right."""
+        blocks = -(-self.samples // self.batch)
+        self.seek(0, 0, 0)
+        for b in range(blocks):
+            self.forward(b)
+            self.lose(b)
+        rows = np.minimum(self.batch, self.samples - np.arange(blocks) * self.batch)
+        losses, hits = self.results(rows)
+        return float(losses.sum() / self.samples), float(hits.sum())
+
+
+class Runner:
+    """Trains one network on one data set on the GPU: the arguments and names of `cpu.engine.Runner`.
+
+    `threads` has no meaning here. Raises DeviceError where the GPU's memory is too small.
+    """
+
+    workers = 1
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: np.ndarray,
+        data: tuple[np.ndarray, np.ndarray],
+        *,
+        loss: str,
+        optimizer: Optimizer | None,
+        batch: int,
+        shuffle: bool = True,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        threads: int | None = None,
+        first_epoch: int = 0,
+        target: np.ndarray | None = None,
+    ) -> None:
+        F, sizes = architecture.F, architecture.sizes
+        self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
+        self.parameters, self._target = parameters, target
+        self.samples = len(data[0])
+        self.per_epoch = -(-self.samples // batch)
+        self.first = first_epoch * self.per_epoch
+        self.step = 0
+        self.validation = SimpleNamespace(samples=0 if validation is None else len(validation[0]))
+        weights, biases, _ = plan.offsets(sizes)
+        self.net = SimpleNamespace(sizes=sizes, weight=weights, bias=biases, seed=architecture.seed)
+        self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // batch))
+        if max(data[0].size, data[1].size, parameters.size) >= layout.MOST:
+            raise DeviceError(f"device: data or parameters of {layout.MOST:,} numbers or more do not fit; use the CPU")
+        with guarded("its memory was filled"):
+            check_room("training", self._bytes(data, validation))
+            self._parameters = upload(parameters)
+            slots = 0 if optimizer is None else optimizer.slots
+            self._memory = [upload(np.zeros(parameters.size if slots > k else 1, F)) for k in range(2)]
+            self._backup = [cuda.device_array(array.size, F) for array in self._memory[:slots]]
+            self._coefficients = cuda.device_array((self._slots, WIDTH), F)
+            self._gradient: Any = None
+            self.batches = Pass(
+                architecture, self._parameters, *data, batch, loss=loss, slots=self._slots, training=True
+            )
+            self._scored = None
+            if validation is not None:
+                rows = min(EVALUATED, len(validation[0]))
+                blocks = -(-len(validation[0]) // rows)
+                self._scored = Pass(architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
+        self._tiles = layout.tiles(sizes, SMALL)
+        self._tiles_there = upload(self._tiles)
+        self._mask = plan.mask(sizes, architecture.masks)
+        self._mask_there = upload(self._mask if self._mask.size else np.ones(1, np.uint8))
+        name = None if optimizer is None else optimizer.name
+        self._change, self._slope = phases.change(F, SMALL, name, slots), phases.change(F, SMALL, None, 0)
+        self._order = np.arange(self.samples, dtype=np.int64)
+        self._epoch_there = -1  # whose order is on the device
+
+    def _bytes(self, data: Any, validation: Any) -> int:
+        """What goes to the device; the tables, which are small, are left out."""
+        architecture, size = self.architecture, np.dtype(self.architecture.F).itemsize
+        slots = 0 if self.optimizer is None else self.optimizer.slots
+        numbers = self.parameters.size * (2 + 2 * slots) + self._slots * (2 * self.batch + WIDTH)
+        numbers += sum(array.size for array in (*data, *(validation or ())))
+        numbers += layout.layout(architecture, self.batch, training=True).size
+        if validation is not None:
+            rows = min(EVALUATED, len(validation[0]))
+            numbers += layout.layout(architecture, rows, training=False).size + 2 * len(validation[0])
+        return numbers * size + 4 * self.samples
+
+    def prepare(self) -> None:
+        """Compile all that this runner calls, before anything is timed; what it computes is thrown away."""
+        with guarded("its kernels were compiled"):
+            self._send()
+            self.batches.seek(0, 0, 0)
+            self._launch(0, gradient=True)
+            if self.optimizer is not None:
+                self._coefficients[:1].copy_to_device(self._table(1, 0.0))
+                self._copy(self._backup, self._memory)
+                self._launch(0)
+                self._copy(self._memory, self._backup)
+            cuda.synchronize()
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that this runner has completed."""
+        return self.step // self.per_epoch
+
+    @property
+    def steps_left_in_epoch(self) -> int:
+        return self.per_epoch - self.step % self.per_epoch
+
+    def run(self, steps: int, rate: float) -> Result:
+        """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters.
+
+        An exception (Ctrl-C, a GPU that is lost) leaves parameters and `step` as they were before.
+        """
+        assert self.optimizer is not None
+        begin = self.step
+        try:
+            with guarded("training"):
+                self._copy(self._backup, self._memory)
+                result, parameters = self._chunk(steps, rate)
+                if np.isfinite(result.losses).all() and is_finite(parameters):
+                    np.copyto(self.parameters, parameters)
+                    return result
+                self._go_back(begin)
+                return self._replay(steps, rate)
+        except BaseException:
+            self.step = begin
+            with contextlib.suppress(Exception):  # of a GPU that is lost there is no memory to bring back
+                self._go_back(begin)
+            raise
+
+    def _send(self) -> None:
+        """The host's parameters to the device; what a caller wrote at masked places is 0 again."""
+        if self._mask.size:
+            self.parameters[self._mask == 0] = 0
+        self._parameters.copy_to_device(self.parameters)
+
+    def _go_back(self, step: int) -> None:
+        self._copy(self._memory, self._backup)
+        self.step = step
+
+    def _replay(self, steps: int, rate: float) -> Result:
+        """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
+        done: list[Result] = []
+        for _ in range(steps):
+            self._copy(self._backup, self._memory)
+            one, parameters = self._chunk(1, rate)
+            if not (np.isfinite(one.losses).all() and is_finite(parameters)):
+                self._go_back(self.step - 1)
+                break
+            np.copyto(self.parameters, parameters)
+            done.append(one)
+        return join(done, True)
+
+    def _chunk(self, steps: int, rate: float) -> tuple[Result, np.ndarray]:
+        """Train `steps` steps from the host's parameters; returns the new ones, which the host does not have yet."""
+        self._send()
+        done: list[Result] = []
+        validation: list[tuple[float, float]] = []
+        while steps:
+            some = min(steps, self._slots)
+            done.append(self._piece(some, rate, validation))
+            steps -= some
+        scores = np.array(validation).reshape(-1, 2)
+        return join(done, False)._replace(validation=scores), self._parameters.copy_to_host()
+
+    def _piece(self, steps: int, rate: float, validation: list[tuple[float, float]]) -> Result:
+        """As many steps as there are slots for results, or fewer; scores of the epochs that end go to `validation`."""
+        self._coefficients[:steps].copy_to_device(self._table(steps, rate))
+        rows = self._rows(steps)
+        done = 0
+        while done < steps:
+            some = min(steps - done, self.steps_left_in_epoch)
+            self._aim(done)
+            for s in range(some):
+                self._launch(s)
+            self.step, done = self.step + some, done + some
+            if self._scored is not None and self.step % self.per_epoch == 0:
+                validation.append(self._scored.score())
+        losses, hits = self.batches.results(rows)
+        return Result(losses / rows, hits, rows, np.zeros((0, 2)), False)
+
+    def _table(self, steps: int, rate: float) -> np.ndarray:
+        assert self.optimizer is not None
+        with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
+            table: np.ndarray = self.optimizer.coefficients(self.step + 1, steps, rate).astype(self.architecture.F)
+        return table
+
+    def _rows(self, steps: int) -> np.ndarray:
+        position = (self.step + np.arange(steps)) % self.per_epoch
+        return np.minimum(self.batch, self.samples - position * self.batch)
+
+    def _aim(self, slot: int) -> None:
+        """Make the next step the first of those that are launched, its results to go to `slot`."""
+        epoch = (self.first + self.step) // self.per_epoch
+        if self.shuffle and epoch != self._epoch_there:
+            train.fill_order(self._order, self.architecture.seed, epoch)
+            self.batches.order.copy_to_device(self._order.astype(np.uint32))
+            self._epoch_there = epoch
+        self.batches.seek(self.step % self.per_epoch, slot, self.first + self.step)
+
+    def _launch(self, s: int, *, gradient: bool = False) -> None:
+        """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""
+        batches = self.batches
+        batches.forward(s)
+        batches.lose(s)
+        batches.backward(s)
+        if gradient and self._gradient is None:
+            self._gradient = cuda.device_array(self.parameters.size, self.architecture.F)
+        kernel, target = (self._slope, self._gradient) if gradient else (self._change, self._parameters)
+        kernel[len(self._tiles), SMALL.threads](
+            target, *self._memory, batches.inputs, batches.buffer, batches.table, batches.order, batches.state,
+            self._coefficients, self._tiles_there, self._mask_there, self._mask.size > 0, np.uint32(s),
+        )  # fmt: skip
+
+    def gradient(self, target: np.ndarray | None = None) -> float:
+        """The next batch's gradient goes to `target`, in the host's memory. Returns the batch's mean loss."""
+        target = self._target if target is None else target
+        assert target is not None
+        with guarded("computing a gradient"):
+            self._send()
+            self._aim(0)
+            self._launch(0, gradient=True)
+            self._gradient.copy_to_host(target)
+            rows = self._rows(1)
+            return float(self.batches.results(rows)[0][0] / rows[0])
+
+    def try_step(self, rate: float) -> np.ndarray:
+        """Make the next step, but do not count it; the losses of the batch's rows. `bring_back` undoes it."""
+        with guarded("trying a step"):
+            self._send()
+            self._coefficients[:1].copy_to_device(self._table(1, rate))
+            self._aim(0)
+            self._launch(0)
+            self._parameters.copy_to_host(self.parameters)
+            losses: np.ndarray = self.batches.losses[: self.batch].copy_to_host()
+            return losses
+
+    # ---- state -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _copy(targets: list[Any], sources: list[Any]) -> None:
+        for target, source in zip(targets, sources, strict=False):
+            target.copy_to_device(source)
+
+    @property
+    def memory(self) -> list[np.ndarray]:
+        """Copies of what the optimizer remembers, as the CPU's engine holds it: two arrays, empty where unused."""
+        nothing: np.ndarray = np.zeros(0, self.architecture.F)
+        used = [array.copy_to_host() for array in self._memory[: len(self._backup)]]
+        return [*used, nothing, nothing][:2]
+
+    def keep(self) -> Kept:
+        """What `bring_back` needs."""
+        with guarded("its memory was read"):
+            return Kept(self.step, (self.parameters.copy(), *self.memory))
+
+    def bring_back(self, kept: Kept) -> None:
+        """Put the runner where it was; arrays must have the sizes that `keep` gave."""
+        np.copyto(self.parameters, kept.arrays[0])
+        with guarded("its memory was written"):
+            for array, old in zip(self._memory[: len(self._backup)], kept.arrays[1:], strict=False):
+                array.copy_to_device(np.ascontiguousarray(old))
+        self.step = kept.step
+
+    def close(self) -> None:
+        """The device's memory goes with the runner."""

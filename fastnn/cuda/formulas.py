@@ -1,0 +1,88 @@
+"""The registries' formulas as functions that kernels call: nothing is written twice.
+
+A kernel serves every architecture, so it takes all activations, and which one is a number of the layer. Of the losses
+and update rules it takes the one of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import ACTIVATIONS
+from fastnn.cuda.target import callee, device
+from fastnn.losses import LOSSES
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.random import dropout_draws
+
+CODES = {name: np.uint32(code) for code, name in enumerate(ACTIVATIONS)}
+
+
+@lru_cache
+def activations(F: type) -> tuple[Any, Any]:
+    """value(code, z, slope) and derivative(code, y, slope) of the activation whose number is `code`."""
+    pairs = {CODES[name]: entry.make(F) for name, entry in ACTIVATIONS.items()}
+    both: list[Any] = [None, None]
+    for which in (0, 1):
+        for code, pair in pairs.items():
+            both[which] = _either(F, code, pair[which], both[which])
+    return both[0], both[1]
+
+
+def _either(F: type, code: Any, formula: Any, others: Any) -> Any:
+    """The choice between `formula` for `code` and `others` for the rest."""
+    if others is None:
+
+        @device
+        def only(which, x, slope):
+            return F(formula(x, slope))
+
+        return only
+
+    @device
+    def choose(which, x, slope):
+        if which == code:
+            return F(formula(x, slope))
+        return F(others(which, x, slope))
+
+    return choose
+
+
+@lru_cache
+def loss(name: str, F: type) -> Callable[..., None]:
+    """The loss over columns, as in the registry."""
+    function: Callable[..., None] = callee(LOSSES[name].make(F))
+    return function
+
+
+@lru_cache
+def rule(name: str, F: type) -> Any:
+    """update(w, g, m, v, c) -> (w, m, v) of an optimizer with a memory, as in the registry."""
+    return OPTIMIZERS[name].rule(F)
+
+
+@lru_cache
+def dropout(F: type) -> Any:
+    """dropped(x, edge, scale, seed, step, unit, row, column): x * scale where it is kept, else 0.
+
+    `edge` is the share that is dropped as a part of 2**32. The draws are those of the CPU.
+    """
+    zero, draws_of = F(0), callee(dropout_draws)
+
+    @device
+    def dropped(x, edge, scale, seed, step, unit, row, column):
+        lane = column & np.uint32(3)
+        draws = draws_of(seed, step, unit, row, column - lane)
+        draw = draws[0]
+        if lane == np.uint32(1):
+            draw = draws[1]
+        elif lane == np.uint32(2):
+            draw = draws[2]
+        elif lane == np.uint32(3):
+            draw = draws[3]
+        return x * scale if draw >= edge else zero
+
+    return dropped

@@ -1,0 +1,155 @@
+"""Tiles of matrix products, which all kernels share.
+
+A block of threads computes a tile C[m, n] = sum_k A[m, k] B[k, n]. Slabs of A and B go through shared memory; while one
+is being multiplied the next is on its way into registers. A thread holds a small tile in registers. Where tiles are
+few, groups of threads share the sum of one tile, and their parts are added in the order of the groups: every sum has
+one order, and results are the same bits from run to run.
+
+All indices are unsigned: signed ones carry the code for negative indices (96 registers a thread instead of 46).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.cuda.target import SIMULATED, cuda, device, number
+
+
+class Shape(NamedTuple):
+    """A block's tile (rows, columns), the slab of the sum that it takes at once, and how threads share it."""
+
+    rows: int
+    columns: int
+    slab: int
+    thread_rows: int
+    thread_columns: int
+    groups: int  # that share the slab; a divisor of thread_rows and of slab
+
+    @property
+    def threads(self) -> int:
+        return self.rows // self.thread_rows * (self.columns // self.thread_columns) * self.groups
+
+
+# A tile of 32 x 32 gives the layers of 512 units at batch 128 as many blocks as half of the multiprocessors.
+SMALL = Shape(4, 4, 4, 4, 4, 1) if SIMULATED else Shape(32, 32, 64, 4, 4, 4)
+PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16 bytes stay aligned
+
+
+def tiles(rows: int, columns: int, shape: Shape = SMALL) -> tuple[int, int]:
+    """How many tiles cover a matrix: (across, down)."""
+    return -(-columns // shape.columns), -(-rows // shape.rows)
+
+
+@lru_cache
+def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
+    """The function that leaves this thread's sums in `out`: see `accumulate`.
+
+    A is (M, K) with rows `row_a` apart in memory, or (K, M) if transposed; B is (K, N), or (N, K) if transposed. Where
+    `gathered`, the row of A that a batch's row r has in memory is order[first + r]. A transposed A (the inputs of a
+    layer, for its weight's gradient) has a last row M - 1 of ones that is not in memory: the bias's input.
+    """
+    rows, columns, slab, thread_rows, thread_columns, groups = shape
+    threads, across = shape.threads, columns // thread_columns
+    fetch_a, fetch_b = rows * slab // threads, slab * columns // threads
+    width_a, width_b = rows if transposed_a else slab, slab if transposed_b else columns
+    of_group, of_slab = thread_rows // groups, slab // groups
+    row_s, row_t = rows + PAD, columns + PAD
+    kind, zero, one, U = number(F), F(0), F(1), np.uint32
+
+    @device
+    def accumulate(a, row_a, b, row_b, order, first, gathered, M, N, K, m0, n0, out):
+        """The sums of rows m0 .. and columns n0 .. of the tile; `out` (thread_rows / groups, thread_columns) are those
+        of row and column `place` in the tile. a and b begin with the matrix's first number."""
+        left = cuda.shared.array((slab, row_s), kind)
+        right = cuda.shared.array((slab, row_t), kind)
+        parts = cuda.shared.array((groups, rows, columns), kind)
+        sums = cuda.local.array((thread_rows, thread_columns), kind)
+        next_a = cuda.local.array(fetch_a, kind)
+        next_b = cuda.local.array(fetch_b, kind)
+        thread = U(cuda.threadIdx.x)
+        group, within = thread // U(threads // groups), thread % U(threads // groups)
+        ty, tx = within // U(across) * U(thread_rows), within % U(across) * U(thread_columns)
+        for i in range(thread_rows):
+            for j in range(thread_columns):
+                sums[i, j] = zero
+        for k0 in range(U(0), U(K + U(slab)), U(slab)):
+            if k0 > U(0):
+                for i in range(fetch_a):
+                    e = thread + U(i * threads)
+                    high, low = e // U(width_a), e % U(width_a)
+                    if transposed_a:
+                        left[high, low] = next_a[i]
+                    else:
+                        left[low, high] = next_a[i]
+                for i in range(fetch_b):
+                    e = thread + U(i * threads)
+                    high, low = e // U(width_b), e % U(width_b)
+                    if transposed_b:
+                        right[low, high] = next_b[i]
+                    else:
+                        right[high, low] = next_b[i]
+                cuda.syncthreads()
+            for i in range(fetch_a):
+                e = thread + U(i * threads)
+                high, low = U(e // U(width_a)), U(e % U(width_a))
+                m, k = m0 + (low if transposed_a else high), k0 + (high if transposed_a else low)
+                next_a[i] = zero
+                if m < M and k < K:
+                    line, column = U(k if transposed_a else m), U(m if transposed_a else k)
+                    if transposed_a and m == M - U(1):
+                        next_a[i] = one
+                    else:
+                        if gathered:
+                            line = U(order[first + line])
+                        next_a[i] = a[line * row_a + column]
+            for i in range(fetch_b):
+                e = thread + U(i * threads)
+                high, low = U(e // U(width_b)), U(e % U(width_b))
+                k, n = k0 + (low if transposed_b else high), n0 + (high if transposed_b else low)
+                next_b[i] = zero
+                if k < K and n < N:
+                    next_b[i] = b[n * row_b + k] if transposed_b else b[k * row_b + n]
+            if k0 > U(0):
+                for t in range(of_slab):
+                    k = group * U(of_slab) + U(t)
+                    for i in range(thread_rows):
+                        x = left[k, ty + U(i)]
+                        for j in range(thread_columns):
+                            sums[i, j] += x * right[k, tx + U(j)]
+                cuda.syncthreads()
+        if groups == 1:
+            for i in range(thread_rows):
+                for j in range(thread_columns):
+                    out[i, j] = sums[i, j]
+        else:
+            for i in range(thread_rows):
+                for j in range(thread_columns):
+                    parts[group, ty + U(i), tx + U(j)] = sums[i, j]
+            cuda.syncthreads()
+            for i in range(of_group):
+                for j in range(thread_columns):
+                    total = zero
+                    for g in range(groups):
+                        total += parts[U(g), ty + group * U(of_group) + U(i), tx + U(j)]
+                    out[i, j] = total
+
+    return accumulate
+
+
+@lru_cache
+def place(shape: Shape) -> Any:
+    """The function () -> (row, column) of this thread's first sum in the tile."""
+    threads, across = shape.threads // shape.groups, shape.columns // shape.thread_columns
+    of_group, U = shape.thread_rows // shape.groups, np.uint32
+
+    @device
+    def where():
+        thread = U(cuda.threadIdx.x)
+        group, within = thread // U(threads), thread % U(threads)
+        row = within // U(across) * U(shape.thread_rows) + group * U(of_group)
+        return row, within % U(across) * U(shape.thread_columns)
+
+    return where

@@ -1,0 +1,76 @@
+"""Numba's CUDA target: the one place that imports it, and what its simulator needs to stand in for a GPU.
+
+With NUMBA_ENABLE_CUDASIM=1 Numba runs kernels as Python, one Python thread a CUDA thread. That checks what they
+compute on a machine without a GPU; scalar formulas are then the CPU's compiled ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import cuda, types
+
+from fastnn import compiler
+
+SIMULATED = "simulator" in cuda.jit.__module__
+
+NO_DRIVER = "the NVIDIA driver is not installed (libcuda cannot be found)"
+NO_GPU = "the NVIDIA driver finds no GPU"
+
+Device = Callable[[Callable[..., Any]], Any]
+
+
+def missing() -> str | None:
+    """What keeps this machine from using CUDA, in words; None where nothing does."""
+    if SIMULATED:
+        return None
+    try:
+        if not len(cuda.gpus):
+            return NO_GPU
+    except ImportError as reason:  # what Numba raises for a driver that does not start
+        text = " ".join(str(reason).replace("Error at driver init:", "").split())
+        if "NO_DEVICE" in text:
+            return NO_GPU
+        return NO_DRIVER if "cannot be found" in text else f"the NVIDIA driver does not start ({text.strip(' :')})"
+    try:
+        cuda.cudadrv.nvvm.NVVM()
+        cuda.cudadrv.nvrtc.get_supported_ccs()
+    except (ImportError, RuntimeError) as reason:
+        return f"a part of the CUDA toolkit is missing ({' '.join(str(reason).split())})"
+    return None
+
+
+def number(F: type) -> Any:
+    """Numba's type for F."""
+    return types.float32 if np.dtype(F).itemsize == 4 else types.float64
+
+
+def kernel(threads: int) -> Device:
+    """Decorator for a kernel that is launched with blocks of `threads` threads."""
+    return cuda.jit if SIMULATED else cuda.jit(launch_bounds=threads)
+
+
+def device(function: Callable[..., Any]) -> Any:
+    """A function that kernels call; it becomes part of them."""
+    return cuda.jit(device=True)(function) if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
+
+
+def callee(inner: Any) -> Any:
+    """A function made with `compiler.inner`, for kernels to call."""
+    return compiler.standalone(inner) if SIMULATED else inner
+
+
+if SIMULATED:
+
+    def plain(array: Any) -> Any:
+        """The NumPy array behind a view that a simulated kernel has made, for compiled code to take."""
+        for name in ("_item", "_ary"):
+            array = array.__dict__.get(name, array) if hasattr(array, "__dict__") else array
+        return array
+else:
+
+    @device
+    def plain(array):
+        return array

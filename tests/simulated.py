@@ -1,0 +1,115 @@
+"""The CUDA engine in Numba's simulator beside the CPU engine: run as a script, it prints a JSON object of what differs.
+
+    NUMBA_ENABLE_CUDASIM=1 python simulated.py float32 [threads]
+
+`threads`: with blocks of several threads, which meet at barriers; a thread is a Python thread and slow, so this is a
+part of the checks only. Numba reads the variable once, hence a process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+import fastnn as fnn
+from fastnn.activations import ACTIVATIONS
+from fastnn.losses import LOSSES
+from fastnn.warmup import every_optimizer
+
+ROWS, CLASSES = 7, 3
+rng = np.random.default_rng(5)
+X = rng.standard_normal((ROWS, 4))
+LABELS = rng.integers(0, CLASSES, ROWS)
+NUMBERS = rng.random((ROWS, CLASSES))
+
+
+def apart(expected: Any, found: Any) -> float:
+    """Largest difference over the largest expected number."""
+    expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+    return float(np.abs(expected - found).max() / np.abs(expected).max())
+
+
+def pair(dtype: str, *layers: Any) -> tuple[fnn.Network, fnn.Network]:
+    """The same network on both devices."""
+    stack = [fnn.Input(4), *layers, fnn.Dense(CLASSES)]
+    on_cpu, on_gpu = (fnn.Network(stack, seed=3, dtype=dtype, device=name) for name in ("cpu", "cuda"))
+    return on_cpu, on_gpu
+
+
+def both(nets: tuple[fnn.Network, fnn.Network], call: Callable[[fnn.Network], Any]) -> float:
+    return apart(call(nets[0]), call(nets[1]))
+
+
+def trained(dtype: str, *layers: Any, **options: Any) -> float:
+    """How far apart the parameters and the histories are after two steps, one of them with a smaller batch."""
+    nets = pair(dtype, *layers)
+    options = {"batch_size": 4, "validation": (X, LABELS)} | options
+    histories = [net.fit(X, LABELS, **options) for net in nets]
+    past = [[*h.loss, *h.accuracy, *h.val_loss, *h.val_accuracy] for h in histories]
+    return max(apart(*past), both(nets, lambda net: net.parameters))
+
+
+def formulas(dtype: str) -> Iterator[tuple[str, float]]:
+    for name in ACTIVATIONS:
+        nets = pair(dtype, fnn.Dense(5, name))
+        yield f"activation {name}", both(nets, lambda net: net.gradient(X, LABELS))
+    for name, entry in LOSSES.items():
+        y = LABELS if entry.labels else NUMBERS
+        nets = pair(dtype, fnn.Dense(2, "tanh"))
+        yield f"loss {name}", both(nets, lambda net, y=y, name=name: [net.loss(X, y, name), *net.gradient(X, y, name)])
+    for optimizer in every_optimizer():
+        yield f"optimizer {optimizer}", trained(dtype, fnn.Dense(2, "relu"), optimizer=optimizer)
+
+
+def training(dtype: str) -> Iterator[tuple[str, float]]:
+    yield "prediction", both(pair(dtype, fnn.Dense(5, "tanh")), lambda net: net(X.astype(dtype)))
+    mask = np.arange(4 * 5).reshape(4, 5) % 3 > 0
+    adam = fnn.Adam(0.1)
+    yield "masks", trained(dtype, fnn.Dense(5, "relu", mask=mask), optimizer=adam)
+    yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))
+
+
+def watching(dtype: str) -> Iterator[tuple[str, float]]:
+    """Snapshots, going back, and a run that diverges."""
+    data = SimpleNamespace(x_train=X, y_train=LABELS)
+    nets = pair(dtype, fnn.Dense(3, "relu"))
+    seen = []
+    for net in nets:
+        trainer = fnn.Trainer(net, data, optimizer=fnn.Adam(0.01), batch_size=4, validation=None)
+        trainer.watch("activations", "gradient_norm", "gradients", "weights", "updates")
+        last = list(trainer.run(1))[-1]
+        seen.append([last.gradient_norm, last.loss])
+        for layer in last.layers:
+            seen[-1] += [layer.mean, layer.std, layer.zeros, layer.dead, layer.ratio, *layer.gradients.edges]
+        if net is nets[1]:
+            state, parameters = trainer.keep(), net.parameters.copy()
+            after = []
+            for _ in range(2):
+                list(trainer.run(1))
+                after.append(net.parameters.copy())
+                trainer.restore(state)
+            yield "bits after going back", float(not np.array_equal(*after) or np.array_equal(after[0], parameters))
+    yield "snapshots", apart(*seen)
+    net = pair(dtype, fnn.Dense(3, "relu"))[1]
+    steps = list(fnn.Trainer(net, data, optimizer=fnn.SGD(1e30), batch_size=4, validation=None).run(3))
+    finite = steps[-1].state == "diverged" and steps[-1].culprit is not None and np.isfinite(net.parameters).all()
+    yield "divergence", float(not finite)
+
+
+if __name__ == "__main__":
+    # The simulator's own thread spins; without this it keeps Python's lock for 5 ms at a time.
+    sys.setswitchinterval(1e-4)
+    dtype, *rest = sys.argv[1:]
+    if rest:
+        from fastnn.cuda import products
+
+        products.SMALL = products.Shape(4, 4, 4, 2, 2, 2)
+        parts = [training(dtype)]
+    else:
+        parts = [formulas(dtype), training(dtype), watching(dtype)] if dtype == "float32" else [training(dtype)]
+    json.dump({name: difference for part in parts for name, difference in part}, sys.stdout)

@@ -1,0 +1,117 @@
+"""The CUDA engine on a machine without a GPU: its kernels simulated, and what is said when CUDA is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import devices
+from fastnn.activations import ACTIVATIONS
+from fastnn.losses import LOSSES
+from fastnn.warmup import every_optimizer
+
+HERE = Path(__file__).parent
+needs_numba_cuda = pytest.mark.skipif(find_spec("numba_cuda") is None, reason="numba-cuda is not installed")
+LIMITS = {"float32": 1e-5, "float64": 1e-12}
+
+Python = Callable[..., tuple[str, str]]
+
+
+def simulated(python: Python, *arguments: str) -> dict[str, float]:
+    """What `simulated.py` found with these arguments."""
+    code = "import runpy, sys; script = sys.argv.pop(1); runpy.run_path(script, run_name='__main__')"
+    out, _ = python(code, str(HERE / "simulated.py"), *arguments, NUMBA_ENABLE_CUDASIM="1")
+    return dict(json.loads(out))
+
+
+@needs_numba_cuda
+@pytest.mark.parametrize("arguments", [("float32",), ("float64",), ("float32", "threads")], ids=" ".join)
+def test_every_kernel_computes_what_the_cpu_does(python: Python, arguments: tuple[str, ...]) -> None:
+    found = simulated(python, *arguments)
+    if arguments == ("float32",):
+        wanted = {f"activation {name}" for name in ACTIVATIONS} | {f"loss {name}" for name in LOSSES}
+        assert wanted | {f"optimizer {optimizer}" for optimizer in every_optimizer()} < set(found)
+    assert {"prediction", "dropout"} <= set(found)
+    assert {name: error for name, error in found.items() if not error <= LIMITS[arguments[0]]} == {}
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    with pytest.raises(fnn.DeviceError, match=r"'cuda' needs the package numba-cuda.*pip install 'fastnn\[cuda13\]'"):
+        fnn.Network([2, 3, 2], device="cuda")
+    network = fnn.Network([2, 3, 2])
+    with pytest.raises(fnn.FastnnError, match="numba-cuda"):
+        network.to("cuda")
+    assert network.device == "cpu" and network(np.zeros((1, 2))).shape == (1, 2)
+
+
+@needs_numba_cuda
+def test_without_a_driver(python: Python) -> None:
+    """NUMBA_DISABLE_CUDA hides the driver that a machine may have."""
+    code = """
+import fastnn as fnn
+try:
+    fnn.Network([2, 3, 2], device="cuda")
+except fnn.DeviceError as reason:
+    print(reason)
+"""
+    out, _ = python(code, NUMBA_DISABLE_CUDA="1")
+    assert out.startswith("device: 'cuda' cannot be used: ") and "NUMBA_DISABLE_CUDA" in out and "fastnn doctor" in out
+
+
+def test_another_device() -> None:
+    with pytest.raises(ValueError, match="device: unknown name 'gpu'; .*known: cpu, cuda"):
+        fnn.Network([2, 2], device="gpu")
+    with pytest.raises(TypeError, match="device: expected a name, got 3"):
+        fnn.Network([2, 2]).to(3)  # type: ignore[arg-type]
+
+
+@needs_numba_cuda
+def test_too_little_memory(python: Python) -> None:
+    code = """
+import numpy as np, fastnn as fnn
+from fastnn.cuda import memory
+memory.room = lambda: 2**20
+net = fnn.Network([100, 1000, 2], device="cuda")
+before = net.parameters.copy()
+try:
+    net.fit(np.zeros((9, 100)), np.zeros(9, int), optimizer=fnn.Adam(), batch_size=3)
+except fnn.DeviceError as reason:
+    print(reason)
+assert (net.parameters == before).all() and net.epochs == 0
+"""
+    out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
+    assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out
+
+
+@needs_numba_cuda
+def test_a_gpu_that_is_lost(python: Python) -> None:
+    code = """
+import numpy as np, fastnn as fnn
+from types import SimpleNamespace
+from fastnn.cuda import engine
+from numba.cuda.cudadrv.driver import CudaAPIError
+net = fnn.Network([2, 3, 2], device="cuda")
+x, y = np.eye(2), np.arange(2)
+trainer = fnn.Trainer(net, SimpleNamespace(x_train=x, y_train=y), batch_size=1, validation=None)
+chunks = trainer.run(50)
+next(chunks)
+after, step, whole = net.parameters.copy(), trainer.current_step, engine.Pass.forward
+def lost(self, s):
+    raise CudaAPIError(719, "CUDA_ERROR_LAUNCH_FAILED")
+engine.Pass.forward = lost
+try:
+    for _ in chunks: pass
+except fnn.DeviceError as reason:
+    print(reason)
+assert (net.parameters == after).all() and trainer.current_step == step and trainer.state == "stopped"
+"""
+    out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
+    assert out.startswith("device: the GPU failed while training (CudaAPIError")
+    assert "the parameters are those of the last snapshot" in out
