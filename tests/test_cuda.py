@@ -66,7 +66,7 @@ except fnn.DeviceError as reason:
 
 
 def test_another_device() -> None:
-    with pytest.raises(ValueError, match="device: unknown name 'gpu'; .*known: cpu, cuda"):
+    with pytest.raises(ValueError, match=r"device: unknown name 'gpu'; .*known: cpu, cuda"):
         fnn.Network([2, 2], device="gpu")
     with pytest.raises(TypeError, match="device: expected a name, got 3"):
         fnn.Network([2, 2]).to(3)  # type: ignore[arg-type]
