@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import DeviceError, check_choice
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DEVICES = ("cpu", "cuda")
 EXTRAS = "pip install 'fastnn[cuda13]' (or cuda12, for a driver of CUDA 12)"
@@ -44,3 +47,22 @@ def check_cuda() -> None:
     reason = missing()
     if reason is not None:
         raise DeviceError(f"device: 'cuda' cannot be used: {reason} (`fastnn doctor` shows what was found)")
+
+
+class OnDevice:
+    """What a network knows of the device that computes it. Its parameters are in the host's memory either way."""
+
+    engine: Device  # the classes that compute it
+    _predictors: list[Any]  # of that engine, to be used again
+
+    @property
+    def device(self) -> str:
+        return self.engine.name
+
+    def to(self, device: str) -> Self:
+        """Compute on `device` ("cpu" or "cuda") from now on; returns the network.
+
+        Trainers that exist stay where they are. Raises as Device does, with everything left as it was.
+        """
+        self.engine, self._predictors = Device(device), []
+        return self

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import checkpoint, compiler, samples
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import engine, phases, plan
-from fastnn.devices import Device
+from fastnn.devices import OnDevice
 from fastnn.errors import DataError, check_choice, check_finite, check_int, shown
 from fastnn.initializers import INITIALIZERS, Initializer, initializer
 from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
@@ -81,7 +81,7 @@ class LayerView:
         return f"LayerView({self.layer!r})"
 
 
-class Network:
+class Network(OnDevice):
     """A feed-forward network.
 
     `layers`: sizes [inputs, hidden ..., outputs], where hidden layers take `activation` and the last is linear, or a
@@ -109,7 +109,7 @@ class Network:
         self.seed = check_int("seed", seed, 0, 2**63 - 1)
         name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
         self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
-        self._device = Device(device)
+        self.to(device)
         check_choice("activation", activation, ACTIVATIONS)
         if init is not None:
             initializer("init", init)
@@ -157,26 +157,7 @@ class Network:
         for view, fan_in, fan_out, w, b in zip(dense, self.sizes, self.sizes[1:], weights, biases, strict=False):
             view._weight, view._bias = storage[w:b].reshape(fan_in, fan_out), storage[b : b + fan_out]
         self.storage = storage
-        self._predictors: list[Any] = []
-
-    @property
-    def device(self) -> str:
-        """The name of the device that computes the network; its parameters are in the host's memory either way."""
-        return self._device.name
-
-    @property
-    def engine(self) -> Device:
-        """The classes that compute it there."""
-        return self._device
-
-    def to(self, device: str) -> Network:
-        """Compute on `device` ("cpu" or "cuda") from now on; returns the network.
-
-        Trainers that exist stay where they are. Raises DeviceError for a device that cannot be used here.
-        """
-        self._device = Device(device)
         self._predictors = []
-        return self
 
     def _check_masks(self) -> None:
         shapes = iter(zip(self.sizes, self.sizes[1:], strict=False))
@@ -265,7 +246,7 @@ class Network:
         try:
             return predictors, predictors.pop()
         except IndexError:
-            return predictors, self._device.Predictor(self.architecture, self.storage)
+            return predictors, self.engine.Predictor(self.architecture, self.storage)
 
     def _output(self, out: Any, shape: tuple[int, int]) -> np.ndarray:
         if out is None:
@@ -308,16 +289,12 @@ class Network:
         """Gradient of `loss(x, y)`, flat, in the layout of `parameters`."""
         inputs, wanted, _ = self.check_data(("x", "y"), x, y, check_choice("loss", loss, LOSSES))
         result = engine.aligned(self.storage.size, self.architecture.F)
-        runner = self._runner((inputs, wanted), loss, target=result, batch=len(inputs))
+        still = self.architecture._replace(dropout=(0.0,) * len(self.sizes))
+        options = {"loss": loss, "optimizer": None, "batch": len(inputs), "shuffle": False, "threads": 1}
+        runner = self.engine.Runner(still, self.storage, (inputs, wanted), target=result, **options)
         runner.gradient()
         runner.close()
         return result
-
-    def _runner(self, data: tuple[np.ndarray, np.ndarray], loss: str, **options: Any) -> Any:
-        still = self.architecture._replace(dropout=(0.0,) * len(self.sizes))
-        return self._device.Runner(
-            still, self.storage, data, loss=loss, optimizer=None, shuffle=False, threads=1, **options
-        )
 
     # ---- training ----------------------------------------------------------------------------------------------------
 
