@@ -1,8 +1,9 @@
 """The terminal UI beside training: `python -m benchmarks.ui` opens it in a pseudo-terminal and measures.
 
 What it prints, each as a line of JSON:
-  rate     steps a second with the Train screen open at 160x45, against the same trainer without a screen, for one
-           training thread and for two (runs alternate; the medians are compared)
+  rate     steps a second with the Train screen open at 160x45, against a trainer of the same process while the screen
+           rests, for one training thread and for two: turns of a second each, and the median of their ratios, for on a
+           machine that others use too speeds of separate runs differ by a fifth
   lag      how late the event loop's own timer is while training runs: p50, p95, p99, in milliseconds; and the share
            of one core that the UI's own thread takes meanwhile
   key      from a key to the end of the frame that shows its effect: p50, p95, in milliseconds
@@ -25,7 +26,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from array import array
 from typing import Any
@@ -58,6 +58,10 @@ def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[
         while session.view.state != "ready":
             await asyncio.sleep(0.02)
         session.set_limit(limit)
+        if part == "rate":
+            result.update(await turns(app, threads, seconds))
+            app.exit()
+            return
         app.simulate_key("space")
         await asyncio.sleep(1.0)
         if part == "key":
@@ -78,6 +82,53 @@ def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[
     app.call_after_refresh(lambda: app.run_worker(drive()))
     app.run()
     return result
+
+
+async def turns(app: Any, threads: int, seconds: float) -> dict[str, Any]:
+    """Steps a second on screen and without one, in turns of a second after a fifth of one to settle."""
+    import asyncio
+
+    from tui.config import RunConfig
+    from tui.engine import Engine
+
+    session, chunks = app.session, []
+    add = session.record.add
+    session.record.add = lambda snapshot: (chunks.append((time.perf_counter(), snapshot.step)), add(snapshot))
+    engine = Engine(threads)
+    engine.load(lambda _message: None)
+    plain = engine.build(RunConfig(**CONFIG)).trainer
+    plain.watch("activations", seconds=1000.0)
+    going = plain.run(CONFIG["epochs"])
+
+    def alone() -> float:
+        end = time.perf_counter() + 1.2
+        seen = [(time.perf_counter(), snapshot.step) for snapshot in iter_until(going, end)]
+        return speed(seen, end - 1.0)
+
+    pairs, until = [], time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        app.simulate_key("space")
+        await asyncio.sleep(1.2)
+        shown = speed(chunks, time.perf_counter() - 1.0)
+        app.simulate_key("space")
+        while session.view.state != "paused":
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # the last frame is drawn
+        pairs.append((await asyncio.to_thread(alone), shown))
+        chunks.clear()
+    return {"pairs": pairs[1:]}
+
+
+def iter_until(going: Any, end: float) -> Any:
+    """Items of an iterator until a time."""
+    while time.perf_counter() < end:
+        yield next(going)
+
+
+def speed(chunks: list[tuple[float, int]], begin: float) -> float:
+    """Steps a second between the first and the last chunk since a time."""
+    seen = [chunk for chunk in chunks if chunk[0] >= begin]
+    return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])
 
 
 async def keys(app: Any, seconds: float) -> dict[str, Any]:
@@ -151,33 +202,6 @@ def screen(part: str, threads: int, seconds: float, limit: float | None = None) 
         return result
 
 
-def headless(threads: int, seconds: float) -> float:
-    """Steps a second of the same trainer, run by a thread that does nothing else, as the session's does."""
-    from tui.config import RunConfig
-    from tui.engine import Engine
-
-    engine, found = Engine(threads), []
-    engine.load(lambda _message: None)
-    trainer = engine.build(RunConfig(**CONFIG)).trainer
-    trainer.watch("activations", seconds=1000.0)
-
-    def train() -> None:
-        going = trainer.run(CONFIG["epochs"])
-        end, first, began = time.perf_counter() + 1.0 + seconds, None, 0.0
-        for snapshot in going:
-            now = time.perf_counter()
-            if first is None and now > end - seconds:
-                first, began = snapshot, now
-            if now > end and first is not None:
-                found.append((snapshot.step - first.step) / (now - began))
-                break
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    thread.join()
-    return float(found[0])
-
-
 def quantiles(values: list[float]) -> dict[str, float]:
     """p50, p95, p99 and the number of values, in milliseconds."""
     cuts = statistics.quantiles(values, n=100)
@@ -193,9 +217,10 @@ def measure(part: str, threads: list[int], seconds: float, rounds: int, limit: f
         return
     for count in threads:
         if part == "rate":
-            pairs = [(headless(count, seconds), screen(part, count, seconds)["rate"]) for _ in range(rounds)]
+            pairs = screen(part, count, seconds)["pairs"]
             alone, shown = (statistics.median(column) for column in zip(*pairs, strict=True))
-            told = {"headless": alone, "on_screen": shown, "share": shown / alone, "pairs": pairs}
+            shares = statistics.quantiles([shown / alone for alone, shown in pairs], n=4)
+            told = {"headless": alone, "on_screen": shown, "share": shares[1], "quartiles": shares, "turns": len(pairs)}
         elif part == "key":
             told = quantiles(screen(part, count, seconds)["keys"])
         elif part == "lag":
