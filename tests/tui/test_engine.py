@@ -1,5 +1,7 @@
 """The UI on the real engine: digits are learned, names come from the registries, bad input leaves the run as it is."""
 
+import json
+
 import numpy as np
 import pytest
 from driving import press, press_until, reach, text_of, until
@@ -209,3 +211,38 @@ async def test_an_absurd_rate_diverges_and_reset_recovers():
         await until(pilot, lambda: "DIVERGED" in text_of(app) and "diverged at step" in text_of(app))
         await press(pilot, "r", "y")
         await until(pilot, lambda: app.session.view.state == "ready" and app.session.view.rate < 1)
+
+
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+def test_commands_in_quick_succession_leave_one_training_thread_on_every_threading_layer(python, layer):
+    """fastnn has threads of its own: Numba's, which abort the process when two threads use them, are never started."""
+    out, _ = python(
+        """
+import json, threading, time
+import numba
+from dataclasses import replace
+from tui.config import RunConfig
+from tui.engine import Engine
+from tui.session import Session
+
+session = Session(Engine(2), RunConfig(data="moons", layers=(256, 256), epochs=100_000, batch_size=256))
+session.start()
+for number in range(100):
+    session.toggle()
+    other = replace(session.view.config, data=("circles", "moons")[number // 3 % 2])
+    (session.stop, session.reset, lambda: session.apply(other))[number % 3]()
+last = session.apply(other)
+session.step()
+while session.view.answered < last or session.view.snapshot.step != 1:
+    time.sleep(0.01)
+names = [thread.name for thread in threading.enumerate()]
+try:
+    started = numba.threading_layer()
+except ValueError:
+    started = None
+print(json.dumps([session.view.answer, session.view.state, names.count("fastnn-training"), started]))
+session.close()
+""",
+        NUMBA_THREADING_LAYER=layer,
+    )
+    assert json.loads(out) == ["", "paused", 1, None]
