@@ -69,10 +69,8 @@ def _parser(experiments: Mapping[str, Experiment]) -> argparse.ArgumentParser:
         )
         one.add_argument("--plot", metavar="FILE", help="draw it into this file (PNG, SVG, PDF ...)")
         for parameter in entry.parameters:
-            default = parameter.default
-            shown = ",".join(f"{n:g}" for n in default) if isinstance(default, tuple) else default
             among = f": {', '.join(parameter.choices)}" if parameter.choices else ""
-            text = f"{parameter.help}{among} (default: {shown})".replace("%", "%%")
+            text = f"{parameter.help}{among} (default: {parameter.written(parameter.default)})".replace("%", "%%")
             one.add_argument(f"--{parameter.name}", metavar="VALUE", help=text)
     names.add_parser(ALL, help="every one of them", parents=[shared], allow_abbrev=False)
     return parser

@@ -82,7 +82,11 @@ def _report(result: Backpropagation) -> tuple[Part, ...]:
     evaluated = graph.evaluate(formula, dict(zip(result.names, result.values.tolist(), strict=True)))
     last = graph.steps(formula)
     step = last if result.step < 0 else min(result.step, last)
-    title = f"step {step} of {last}: {graph.reached(evaluated, step)[2]}" if step < last else "Values ▲ and gradients ▼"
+    title = (
+        f"step {step} of {last}: {graph.reached(evaluated, step)[2]}"
+        if step < last
+        else "Values above, gradients below"
+    )
     rows = tuple(
         (f"∂f/∂{name}", f"{exact:.6g}", "–" if math.isnan(near) else f"{near:.6g}")
         for name, exact, near in zip(result.names, result.gradient, result.differences, strict=True)
@@ -104,7 +108,7 @@ def _report(result: Backpropagation) -> tuple[Part, ...]:
     nearest = int(np.nanargmin(np.abs(result.reached - result.target))) if np.isfinite(result.reached).any() else None
     parts: tuple[Part, ...] = (
         Text(title, graph.drawn(evaluated, step)),
-        Table("Gradient, and its check by (f(x + h) - f(x - h)) / 2h", ("", "backward", "difference"), rows),
+        Table("Gradient, by (f(x+h) - f(x-h)) / 2h", ("", "backward", "difference"), rows),
         Table("One update by the slide's rule, w + η ∂f/∂w", columns, updates, nearest),
         curves,
     )
@@ -143,7 +147,7 @@ def _agree(result: Backpropagation) -> bool:
         "∂f/∂w = x = 5 and ∂f/∂b = 1, so f rises by 26 η: to -4.4, 0.8 and 6. 0.5 overshoots.",
     ),
     parameters=(
-        Parameter("step", -1, "steps of the computation to show; -1: all", -1, 120),
+        Parameter("step", -1, "steps of the computation to show", -1, 120, lowest="all"),
         Parameter("eta", 0.1, "learning rate η of the slide's rule", 0, 1e6, 0.1),
         Parameter("target", 3.0, "what f should be", -1e6, 1e6, 0.5),
         Parameter("descent", 0.01, "learning rate of the descent on (f - target)²", 1e-9, 1e3, 2, factor=True),

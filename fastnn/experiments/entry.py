@@ -27,7 +27,8 @@ Value = float | int | str | tuple[float, ...]
 class Parameter:
     """A value that an experiment takes; its kind is that of `default`, or a name when there are `choices`.
 
-    `step` is what an arrow key adds; with `factor` it multiplies. `labels` name the numbers of a tuple.
+    `step` is what an arrow key adds; with `factor` it multiplies. `labels` name the numbers of a tuple, `lowest` is the
+    word for the number `low`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Parameter:
     factor: bool = False
     choices: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    lowest: str = ""
 
     def check(self, value: Any) -> Value:
         """The value if it can be used; raises TypeError or ValueError, naming the parameter."""
@@ -67,6 +69,8 @@ class Parameter:
     def read(self, text: str) -> Value:
         """The value that a person has typed; raises ValueError, naming the parameter."""
         text = text.strip()
+        if self.lowest and text == self.lowest:
+            return self.check(int(self.low))
         if isinstance(self.default, str):
             return self.check(text)
         kind = int if isinstance(self.default, int) else float
@@ -79,6 +83,14 @@ class Parameter:
             except ValueError:
                 raise ValueError(f"{self.name}: {word!r} is not {what}") from None
         return self.check(tuple(numbers) if isinstance(self.default, tuple) else numbers[0])
+
+    def written(self, value: Value) -> str:
+        """The value as `read` takes it."""
+        if isinstance(value, tuple):
+            return ",".join(f"{number:g}" for number in value)
+        if self.lowest and value == self.low:
+            return self.lowest
+        return f"{value:g}" if isinstance(value, float) else str(value)
 
     def moved(self, value: Value, direction: int, at: int = 0) -> Value:
         """The value that lies a step beside this one, within the limits; `at` is the number of a tuple's."""

@@ -60,7 +60,7 @@ def _report_outputs(result: Outputs) -> tuple[Part, ...]:
     printed = "  ".join(f"{value:.{DIGITS}f}" for value in result.slide_normalized)
     lines = (
         (("sums over the classes: ", "muted"), (sums, "value")),
-        (("normalized as the slide prints it, from the rounded sigmoid: ", "muted"), (printed, "value")),
+        (("the slide normalizes the rounded sigmoid: ", "muted"), (printed, "value")),
     )
     labels = tuple(f"{name} {logit:g}" for name, logit in zip(CLASSES, result.logits, strict=True))
     return (Bars("Outputs as shares", labels, groups, DIGITS, int(result.logits.argmax())), Text("", lines))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from fastnn.experiments import kernels
 from fastnn.experiments.entry import Parameter, Question, register
 from fastnn.experiments.parts import Checks, Histograms, Panel, Part, Table
 
@@ -47,15 +47,17 @@ class Initialization:
 @lru_cache(16)
 def _outputs(scheme: str, width: int, seed: int) -> tuple[np.ndarray, ...]:
     """(std, mean, saturated, zeros) (4, layers), counts and edges of one scheme."""
-    from fastnn.initializers import INITIALIZERS
+    import fastnn as fnn
 
     activation, init, _ = SCHEMES[scheme]
+    stack: list[Any] = [fnn.Input(width), *[fnn.Dense(width, activation, init)] * LAYERS]
+    deep, one = fnn.Network(stack, seed=seed), fnn.Network(stack[:2])
     y = np.random.default_rng(seed).standard_normal((INPUTS, width)).astype(np.float32)
     ends = (-1.0, 1.0) if activation == "tanh" else None
     facts, counts, edges = [], [], []
-    for layer in range(LAYERS):
-        weight = INITIALIZERS[init].draw(width, width, seed, layer).astype(np.float32)
-        y = kernels.value(activation, y @ weight)
+    for layer in deep.layers:
+        one.layers[0].weight = layer.weight
+        y = one(y)
         near = np.mean(np.abs(y) > 1 - 0.02) if ends else 0.0  # 1 % of the range of tanh
         facts.append((float(y.std(dtype=np.float64)), float(y.mean(dtype=np.float64)), float(near), np.mean(y == 0)))
         low, high = ends or (0.0, max(float(y.max()), 1e-30))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from textual.screen import Screen
 
 from tui import numbers
+from tui.config import RunConfig
 from tui.export import stem, write_csv, write_folder
 from tui.screens.dialogs import Confirm, RateInput
 from tui.screens.help import Help
@@ -34,7 +35,8 @@ class Commands(Base):
     """Training, learning rate, configuration, dialogs; a part of `ModeScreen`."""
 
     session: Session
-    asked = 0  # the number of the configuration that waits for an answer
+    asked = 0  # the number of the drawer's configuration that waits for an answer
+    opening = 0  # of one that is to be seen in the Train mode once it is taken
 
     @property
     def ui(self) -> FastnnApp:
@@ -216,6 +218,11 @@ class Commands(Base):
         self.ui.frozen = None
         self.asked = self.session.apply(event.config)
 
+    def open_in_train(self, config: RunConfig) -> None:
+        """Try a configuration, and show it in the Train mode when it was taken."""
+        self.ui.frozen = None
+        self.opening = self.session.apply(config)
+
     def close_drawer(self) -> None:
         """Close the drawer; the keys are the mode's again."""
         self.query_one(Drawer).remove_class("-open")
@@ -229,3 +236,9 @@ class Commands(Base):
                 self.query_one(Drawer).complain(view.answer)
             else:
                 self.close_drawer()
+        if self.opening and view.answered >= self.opening:
+            self.opening = 0
+            if view.answer:
+                self.notify(view.answer, severity="error", markup=False)
+            else:
+                self.ui.open_mode("train")

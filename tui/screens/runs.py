@@ -29,7 +29,6 @@ class RunsScreen(ModeScreen):
 
         self.shelf = Shelf()
         self.loaded = False
-        self._asked_to_open = 0
 
     def panes(self) -> ComposeResult:
         """The list above, curves and configurations below."""
@@ -77,15 +76,8 @@ class RunsScreen(ModeScreen):
         self.notify(reason, severity="error", markup=False)
 
     async def refresh_panes(self, view: View) -> None:
-        """Titles; and where a run that was to be opened has got to."""
+        """Titles."""
         self.query_one(RunsTable).title(self.placed("main"))
-        now = self.session.view
-        if self._asked_to_open and now.answered >= self._asked_to_open:
-            self._asked_to_open = 0
-            if now.answer:
-                self.notify(now.answer, severity="error", markup=False)
-            else:
-                self.ui.open_mode("train")
 
     def _show(self) -> None:
         self.query_one(RunsTable).title(self.placed("main"))
@@ -189,8 +181,7 @@ class RunsScreen(ModeScreen):
         else:
             from tui.keeping import config_of
 
-            self.ui.frozen = None
-            self._asked_to_open = self.session.apply(config_of(info.run, str(info.path)))
+            self.open_in_train(config_of(info.run, str(info.path)))
 
     def action_again(self) -> None:
         """Begin a new run with the configuration of the selected one."""
@@ -198,8 +189,7 @@ class RunsScreen(ModeScreen):
         if info is not None and info.run is not None:
             from tui.keeping import config_of
 
-            self.ui.frozen = None
-            self._asked_to_open = self.session.apply(replace(config_of(info.run), folder=""))
+            self.open_in_train(replace(config_of(info.run), folder=""))
 
     def action_delete(self) -> None:
         """Delete the selected run; asks."""

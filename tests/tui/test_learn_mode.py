@@ -1,0 +1,340 @@
+"""The Learn mode: the course without a screen, every key, the pages at both sizes, and their pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from driving import LIMIT, opened_with, press, press_until, settle, text_of, until
+from fake_training import FakeBackend
+
+from fastnn.experiments import EXPERIMENTS
+from fastnn.experiments.gallery import Remarks
+from fastnn.experiments.race import ENTRANTS, RATES, Convergence
+from tui.app import FastnnApp
+from tui.config import RunConfig
+from tui.lessons import Course, Lesson
+from tui.options import Options
+from tui.widgets.lesson import LessonReport, LessonText, verdict
+from tui.widgets.report import Brush, laid_out, least, page_cells
+
+NAMES = list(EXPERIMENTS)
+
+
+def timed(**_: Any) -> Remarks:
+    """What depends on the machine, as it was seen once."""
+    names = ("identity", "sigmoid", "tanh", "relu", "leaky_relu")
+    far, mean = np.array([1, 4.5e-5, 8.2e-9, 0, 0.01]), np.array([0, 0.5, 0, 0.399, 0.395])
+    peak, lowest = np.array([1, 0.25, 1, 1, 1]), np.array([-4, 0.02, -1, 0, -0.04])
+    accuracy, times = np.array([0.55, 1, 1, 1, 1]), np.array([0, 2.04, 1.97, 1.02, 1.05])
+    return Remarks(names, 9e-16, accuracy, peak, far, mean, lowest, times)
+
+
+def raced(target: float, epochs: int, **_: Any) -> Convergence:
+    """A race that takes no seconds and is the same on every machine."""
+    at, rates = np.arange(1.0, epochs + 1), np.array(RATES)
+    error = np.array([0.9 * np.exp(-at / scale) for scale in (3, 3.2, 2.4, 10)])
+    best = np.array([1.0 + np.argmax(row <= target) for row in error])
+    table = np.where(rates == 0.2, best[:, None], np.inf)
+    return Convergence(ENTRANTS, rates, target, table, best, np.full(4, 0.2), error, float(best[2] / best[0]))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, compute in {"remarks": timed, "convergence": raced}.items():
+        monkeypatch.setitem(EXPERIMENTS, name, dataclasses.replace(EXPERIMENTS[name], compute=compute))
+    for name, values in {"initialization": {"width": 100}, "vanishing": {"epochs": 4}}.items():
+        entry = EXPERIMENTS[name]
+        changed = [dataclasses.replace(p, default=values.get(p.name, p.default)) for p in entry.parameters]
+        monkeypatch.setitem(EXPERIMENTS, name, dataclasses.replace(entry, parameters=tuple(changed)))
+    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+
+
+def app_of(options: Options | None = None) -> FastnnApp:
+    return FastnnApp(FakeBackend(), RunConfig(epochs=12), options)
+
+
+async def open_learn(pilot: Any, lesson: str = "network") -> Course:
+    """The Learn mode at a lesson, reached by keys."""
+    app = pilot.app
+    await press_until(pilot, "5", lambda: app.base.NAME == "learn")
+    course: Course = app.base.course
+    while course.lesson.experiment.name != lesson:
+        await press(pilot, "n")
+    await settle(pilot)
+    return course
+
+
+# ---- the course, without a screen ------------------------------------------------------------------------------------
+
+
+def computed(course: Course) -> Lesson:
+    end = time.monotonic() + LIMIT
+    course.ask()
+    while not course.settled:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    return course.lesson
+
+
+def at(name: str) -> Course:
+    course = Course()
+    course.at = NAMES.index(name)
+    return course
+
+
+def test_a_lesson_is_answered_and_changed() -> None:
+    course = at("outputs")
+    course.choose(1)
+    course.choose(1)
+    course.choose(1)
+    lesson = computed(course)
+    assert lesson.chosen == 0 and lesson.right == 2 and not lesson.answered
+    course.change(1)  # nothing is changed before the answer
+    assert lesson.values == EXPERIMENTS["outputs"].defaults
+    lesson.answer = 2
+    assert verdict(lesson).startswith("Right. ") and course.done == 1
+    assert [control.label for control in lesson.controls] == ["frog", "bird", "dog", "cat"]
+    course.choose(-1)
+    course.change(1)
+    assert computed(course).values["logits"] == (-5, -1, 1, 5.5) and lesson.right == 2
+    course.set("7")
+    assert computed(course).result.logits.tolist() == [-5, -1, 1, 7]
+    course.restore()
+    assert computed(course).result.logits[3] == 5
+
+
+@pytest.mark.parametrize(
+    ("lesson", "control", "text", "reason"),
+    [
+        ("outputs", 1, "many", "bird: 'many' is not a number"),
+        ("outputs", 0, "", "frog: '' is not a number"),
+        ("outputs", 0, "1e9", "frog: 1000000000.0 is out of range"),
+        ("initialization", 1, "2.5", "width: '2.5' is not a whole number"),
+        ("initialization", 0, "best", "scheme: unknown name 'best'"),
+    ],
+)
+def test_what_is_typed_wrong_changes_nothing(lesson: str, control: int, text: str, reason: str) -> None:
+    course = at(lesson)
+    course.lesson.control, before = control, course.lesson.values
+    with pytest.raises(ValueError, match=reason):
+        course.set(text)
+    assert course.lesson.values is before
+
+
+def test_an_error_keeps_the_last_result_and_goes_away() -> None:
+    course = at("backpropagation")
+    lesson = computed(course)
+    before = lesson.parts
+    lesson.values = {**lesson.values, "formula": "w / (x - x) + b"}
+    assert computed(course).error == 'formula: division by zero (column 3, at "/ (x - x) + b")'
+    assert lesson.parts is before
+    lesson.values = {**lesson.values, "formula": "w * x + b"}
+    assert computed(course).error == "" and lesson.parts is not before
+
+
+def test_only_the_newest_values_are_computed() -> None:
+    seen: list[float] = []
+
+    def slow(x: float) -> Any:
+        seen.append(x)
+        time.sleep(0.05)
+        return EXPERIMENTS["activations"].compute(x=x)
+
+    entry = EXPERIMENTS["activations"]
+    course = Course({"activations": dataclasses.replace(entry, compute=slow, parameters=entry.parameters[:1])})
+    course.lesson.answer = 0
+    course.ask()
+    for _ in range(15):
+        course.change(1)
+        time.sleep(0.002)
+    computed(course)
+    assert seen[-1] == course.lesson.values["x"] == 4.75 and len(seen) < 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_and_verdict_fit_the_smallest_screen(name: str) -> None:
+    entry = EXPERIMENTS[name]
+    lines = textwrap.wrap(entry.text, 76) + textwrap.wrap(entry.question.text, 76) + list(entry.question.answers)
+    assert len(lines) <= 15 and all(len(answer) <= 74 for answer in entry.question.answers)
+    for right in range(len(entry.question.answers)):
+        lesson = Lesson(entry, answer=(right + 1) % 3, right=right)
+        assert len(textwrap.wrap(verdict(lesson), 74)) <= 2
+
+
+# ---- the pages -------------------------------------------------------------------------------------------------------
+
+
+def sizes() -> Iterator[tuple[int, int]]:
+    yield from ((1, 1), (12, 3), (40, 8), (76, 13), (104, 39), (180, 50))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reports_are_drawn_in_any_size(name: str) -> None:
+    parts = EXPERIMENTS[name].report(EXPERIMENTS[name].run())
+    brush = Brush(lambda color: (200, 100, 50), "braille", plain=False)
+    for width, height in sizes():
+        for look in (brush, dataclasses.replace(brush, marker="block"), dataclasses.replace(brush, plain=True)):
+            pages = laid_out(parts, width, height)
+            assert [part for page in pages for row in page for part in row] == list(parts)
+            for page in pages:
+                cells = page_cells(page, width, height, look)
+                assert (cells.width, cells.height) == (width, height)
+    for page in laid_out(parts, 76, 13):  # the least that there is: everything is whole
+        for row in page:
+            assert sum(least(part)[0] + 3 for part in row) - 3 <= 76, name
+        assert sum(max(least(part)[1] for part in row) + 1 for row in page) - 1 <= 13, name
+
+
+# ---- keys ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_course_is_completed_by_keys_alone() -> None:
+    async with opened_with(app_of()) as pilot:
+        course = await open_learn(pilot)
+        app = pilot.app
+        for name in NAMES:
+            assert course.lesson.experiment.name == name
+            assert "Predict, then see" in text_of(app) and app.base.query_one(LessonText).size.width > 70
+            await press(pilot, "down", "enter")
+            await settle(pilot)
+            lesson = course.lesson
+            assert lesson.answer == 1 and lesson.right is not None
+            text = text_of(app)
+            assert ("Right." in text) == (lesson.right == 1) and ("It is:" in text) == (lesson.right != 1)
+            before = lesson.values
+            await press(pilot, "right")
+            assert lesson.values != before
+            await press(pilot, "backspace")
+            await settle(pilot)
+            assert lesson.values == EXPERIMENTS[name].defaults
+            await press(pilot, "n")
+            await settle(pilot)
+        assert course.done == len(NAMES) and course.at == 0
+        await press(pilot, "p")
+        assert course.at == len(NAMES) - 1
+
+
+async def test_pages_and_the_text_again() -> None:
+    async with opened_with(app_of()) as pilot:
+        await open_learn(pilot, "backpropagation")
+        app = pilot.app
+        await press(pilot, "v", "b")  # nothing yet
+        assert "Predict, then see" in text_of(app)
+        await press(pilot, "down", "enter")
+        await settle(pilot)
+        assert "view 1/" in text_of(app) and "×──" in text_of(app)
+        await press(pilot, "v")
+        assert "view 2/" in text_of(app) and "-4.4" in text_of(app)
+        await press(pilot, "b")
+        assert "the chain rule" in text_of(app)
+        await press(pilot, "b")
+        assert "-4.4" in text_of(app)
+        for _ in range(app.base.query_one(LessonReport).pages - 1):
+            await press(pilot, "v")
+        assert "view 1/" in text_of(app)
+
+
+async def test_a_graph_step_by_step_and_a_formula_that_is_typed() -> None:
+    async with opened_with(app_of()) as pilot:
+        course = await open_learn(pilot, "backpropagation")
+        app = pilot.app
+        await press(pilot, "enter", "right", "right")
+        await settle(pilot)
+        assert "step 1 of 5: forward: g (×) of -2, 5 is -10" in text_of(app)
+        await press(pilot, "down", "down", "down", "down")
+        assert course.lesson.current is not None and course.lesson.current.label == "formula"
+        await press(pilot, "enter")
+        app.screen.query_one("#text").value = "tanh(w * x) / (b - b)"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "formula: division by zero (column 13" in text_of(app)
+        await press(pilot, "enter")
+        app.screen.query_one("#text").value = "tanh(w * x) / b"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "division by zero" not in text_of(app) and "tanh──" in text_of(app)
+
+
+async def test_a_wrong_number_is_asked_again() -> None:
+    async with opened_with(app_of()) as pilot:
+        course = await open_learn(pilot, "outputs")
+        app = pilot.app
+        await press(pilot, "enter", "enter")
+        app.screen.query_one("#text").value = "much"
+        await pilot.press("enter")
+        await until(pilot, lambda: "frog: 'much' is not a number" in text_of(app))
+        app.screen.query_one("#text").value = "-2.5"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert course.lesson.values["logits"] == (-2.5, -1, 1, 5) and "0.07586" in text_of(app)
+
+
+async def test_a_lesson_opens_a_training() -> None:
+    async with opened_with(app_of()) as pilot:
+        await open_learn(pilot, "initialization")
+        app = pilot.app
+        await press_until(pilot, "o", lambda: app.base.NAME == "train")
+        config = app.session.view.config
+        assert (config.data, config.layers, config.activation, config.init) == ("digits", (100,) * 5, "tanh", "normal")
+
+
+async def test_clicks() -> None:
+    async with opened_with(app_of(), (160, 45)) as pilot:
+        course = await open_learn(pilot)
+        app = pilot.app
+        lines = [line[:50] for line in text_of(app).splitlines()]
+        row = next(k for k, line in enumerate(lines) if line.startswith("│   3"))
+        await pilot.click(offset=(4, row))
+        await settle(pilot)
+        assert course.lesson.answer == 1
+        row = next(k for k, line in enumerate(lines) if "5 Outputs" in line)
+        await pilot.click(offset=(8, row))
+        await settle(pilot)
+        assert course.lesson.experiment.name == "outputs"
+
+
+async def test_ascii() -> None:
+    async with opened_with(app_of(Options(ascii=True, marker="ascii"))) as pilot:
+        await open_learn(pilot)
+        await press(pilot, "enter")
+        await settle(pilot)
+        text = text_of(pilot.app)
+        assert text.isascii() and "x1" in text and "y2" in text
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_of_each(snap_compare: Any, name: str) -> None:
+    async def drive(pilot: Any) -> None:
+        await settle(pilot)
+        await open_learn(pilot, name)
+        await press(pilot, "enter")
+        await settle(pilot)
+
+    assert snap_compare(app_of(), terminal_size=(80, 24), run_before=drive)
+
+
+@pytest.mark.parametrize("look", ["question", "wide", "light", "plain"])
+def test_pictures_of_other_looks(snap_compare: Any, look: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if look == "plain":
+        monkeypatch.setenv("NO_COLOR", "1")
+
+    async def drive(pilot: Any) -> None:
+        await settle(pilot)
+        await open_learn(pilot, "backpropagation" if look != "plain" else "network")
+        if look != "question":
+            await press(pilot, "down", "enter")
+            await settle(pilot)
+
+    app = app_of(Options(theme="light") if look == "light" else None)
+    assert snap_compare(app, terminal_size=(80, 24) if look == "question" else (160, 45), run_before=drive)

@@ -1,0 +1,196 @@
+"""The Learn mode: the lecture, a lesson at a time. Read, predict, then play with the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from tui.lessons import Course
+from tui.screens.dialogs import TextInput
+from tui.screens.mode import ModeScreen
+from tui.view import View, explain
+from tui.widgets.lesson import CoursePlot, LessonReport, LessonText
+
+EPOCHS = 1000  # of a training that a lesson opens and that does not say how long
+BESIDE = 120  # columns from which text and numbers are side by side
+
+
+class LearnScreen(ModeScreen):
+    """Explanation and question at one side, experiment at the other; one after the other where there is no room."""
+
+    NAME = "learn"
+    WATCH = ()
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.course = Course()
+        self.course.journal = self.session.journal.add
+        self.reading = False  # the text again, where there is no room for both
+
+    def panes(self) -> ComposeResult:
+        """Both; the style sheet shows what there is room for."""
+        with Horizontal(id="learn"):
+            yield LessonText(self.course, id="lesson")
+            yield LessonReport(self.course, id="report")
+
+    def on_mount(self) -> None:
+        """Compute the first lesson."""
+        super().on_mount()
+        self._arrange()
+        self.course.ask()
+
+    def on_resize(self) -> None:
+        """Side by side, or not."""
+        super().on_resize()
+        self._arrange()
+
+    @property
+    def report(self) -> LessonReport:
+        """The pane of the experiment."""
+        return self.query_one(LessonReport)
+
+    def _arrange(self) -> None:
+        """Show the pane that is wanted, with the keys in its border, and draw."""
+        alone = self.app.size.width < BESIDE
+        text = not self.course.lesson.answered or self.reading
+        panes = self.query_one("#learn")
+        panes.set_class(alone and text, "-text")
+        panes.set_class(alone and not text, "-numbers")
+        self.report.alone = alone
+        self._titles()
+        for plot in self.query(CoursePlot):
+            self.turns.hurry(plot)
+            if plot.size.width:
+                plot.show(self.view)
+        self._titles()
+
+    def _titles(self) -> None:
+        actions = self.placed("main")
+        beside = not self.report.alone
+        self.query_one(LessonText).title(() if beside else actions)
+        self.report.title(actions)
+
+    async def refresh_panes(self, view: View) -> None:
+        """Titles: what is being computed changes them."""
+        self._titles()
+
+    async def tick(self) -> None:
+        """A result that has come changes the title, too."""
+        before = self.report.key(self.view)
+        await super().tick()
+        if self.is_mounted and not self.turns.current(self.report, before):
+            self._titles()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the lesson's result is shown."""
+        return self.course.settled and super().settled
+
+    # Moving
+
+    def _go(self, direction: int) -> None:
+        self.course.move(direction)
+        self.report.page, self.reading = 0, False
+        self._arrange()
+
+    def action_lesson_next(self) -> None:
+        """The next lesson."""
+        self._go(1)
+
+    def action_lesson_before(self) -> None:
+        """The lesson before."""
+        self._go(-1)
+
+    def action_choose_up(self) -> None:
+        """The answer, or the control, above."""
+        self.course.choose(-1)
+        self._arrange()
+
+    def action_choose_down(self) -> None:
+        """The answer, or the control, below."""
+        self.course.choose(1)
+        self._arrange()
+
+    def action_value_less(self) -> None:
+        """The chosen value a step back."""
+        self.course.change(-1)
+        self._arrange()
+
+    def action_value_more(self) -> None:
+        """The chosen value a step on."""
+        self.course.change(1)
+        self._arrange()
+
+    def action_take(self) -> None:
+        """Answer; once answered, type a value."""
+        lesson = self.course.lesson
+        if not lesson.answered:
+            lesson.answer = lesson.chosen
+            self.course.ask()
+            self._arrange()
+        elif lesson.current is not None:
+            self._type()
+
+    def _type(self, text: str | None = None, note: str = "") -> None:
+        control = self.course.lesson.current
+        assert control is not None
+        value = control.written(self.course.lesson.values[control.parameter.name])
+
+        def taken(text: str | None) -> None:
+            if text is None:
+                return
+            try:
+                self.course.set(text)
+            except ValueError as reason:
+                self._type(text, str(reason))
+            self._arrange()
+
+        shown = value if text is None else text
+        self.app.push_screen(TextInput(control.label, shown, note or control.parameter.help), taken)
+
+    def action_restore(self) -> None:
+        """All values of the lesson as they were."""
+        self.course.restore()
+        self._arrange()
+
+    def action_parts(self) -> None:
+        """The next page of what was found."""
+        self.report.turn()
+        self._arrange()
+
+    def action_text(self) -> None:
+        """Text or numbers, where there is room for one of them."""
+        if self.course.lesson.answered:
+            self.reading = not self.reading
+            self._arrange()
+
+    @on(LessonText.Chosen)
+    def _chosen(self, event: LessonText.Chosen) -> None:
+        if event.lesson:
+            self._go(event.number - self.course.at)
+        elif not self.course.lesson.answered:
+            self.course.lesson.chosen = event.number
+            self.action_take()
+
+    # Trying it
+
+    def action_try(self) -> None:
+        """Load a configuration that shows the lesson in a training."""
+        from fastnn.runfile import RunFile
+        from tui.keeping import config_of
+
+        lesson = self.course.lesson
+        if lesson.experiment.train is None:
+            self.notify("no training shows this")
+            return
+        try:
+            table = lesson.experiment.train(lesson.values)
+            config = config_of(RunFile.from_table({"epochs": EPOCHS, **table}))
+        except (ValueError, TypeError) as reason:
+            self.notify(explain(reason), severity="error", markup=False)
+        else:
+            self.open_in_train(replace(config, folder=""))
