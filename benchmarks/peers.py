@@ -2,6 +2,7 @@
 
     pip install '.[peers]'
     python -m benchmarks.peers steps [--networks 64-32-10 ...] [--optimizers sgd adam] [--rounds 7]
+    python -m benchmarks.peers recurrent [--networks 28x28-128-10 ...] [--rounds 7]
     python -m benchmarks.peers mnist [--seeds 0 1 2]
     python -m benchmarks.peers threads [--networks 64-32-10 ...] [--rounds 7]
 
@@ -12,7 +13,8 @@ which the threads of the one before go to sleep, an untimed epoch, which wakes t
 fill at least 0.1 s; how many is found once for each framework, and so are its threads (all cores or one, the faster).
 Their loss curves must agree, or the run stops. A peer that is not installed is a dash.
 
-mnist: benchmarks.mnist. threads: fastnn with one thread, with all, and with its own choice, which take turns as above.
+recurrent: the same for a simple RNN (benchmarks.recurrent). mnist: benchmarks.mnist. threads: fastnn with one thread,
+with all, and with its own choice, which take turns as above.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +33,9 @@ import numpy as np
 from benchmarks import report
 from benchmarks.frameworks import FRAMEWORKS, Contender, fastnn_engine, start
 from benchmarks.peak import peak_gflops
-from benchmarks.table import COMPARED, NETWORKS, Work, data
+from benchmarks.recurrent import FRAMEWORKS as RECURRENT
+from benchmarks.recurrent import SEQUENCES
+from benchmarks.table import COMPARED, NETWORKS, data
 from fastnn.cpu.plan import flops
 from fastnn.cpu.team import cores
 
@@ -86,23 +91,25 @@ def _peak() -> float:
     return peak_gflops(seconds=0.1)
 
 
-def compare(work: Work, optimizer: str, rounds: int, names: Iterable[str]) -> dict[str, Any]:
-    """What one row of the table tells: microseconds a step of each framework, one number a round, and the rest."""
-    x, y = data(work)
+def compare(builders: dict[str, Callable[[], Contender | None]], steps: int, rounds: int) -> dict[str, Any]:
+    """What one row of the table tells: microseconds a step of each framework, one number a round, and the rest.
+
+    `builders` make the frameworks by name, which have `steps` steps in an epoch.
+    """
     turns: dict[str, Turn] = {}
     settings: dict[str, str] = {}
     curves: dict[str, np.ndarray] = {}
-    for name in names:
+    for name, build in builders.items():
         try:
-            contender = FRAMEWORKS[name](work, start(work), x, y, optimizer)
+            contender = build()
         except ImportError:
             continue
         if contender is None:
             continue
-        losses = contender.train(-(-CHECKED // work.steps))
+        losses = contender.train(-(-CHECKED // steps))
         if losses is not None:
             curves[name] = np.asarray(losses, np.float64)
-        turns[name], settings[name] = _turn(contender, work.steps)
+        turns[name], settings[name] = _turn(contender, steps)
     for name, curve in curves.items():
         worst = np.abs(curve / curves["fastnn"] - 1).max()
         if not worst <= DIFFERENCE:
@@ -119,10 +126,23 @@ def steps(chosen: argparse.Namespace) -> None:
         if key not in chosen.networks or optimizer not in chosen.optimizers:
             continue
         work = NETWORKS[key]
-        found = compare(work, optimizer, chosen.rounds, names)
+        x, y = data(work)
+        builders = {name: partial(FRAMEWORKS[name], work, start(work), x, y, optimizer) for name in names}
+        found = compare(builders, work.steps, chosen.rounds)
         gflops = flops(work.sizes, work.batch) / statistics.median(found["microseconds"]["fastnn"]) / 1e3
         entry = {"network": key, "optimizer": optimizer, **found, "gflops": gflops}
         _tell(chosen, "steps", f"{key} {optimizer}", entry)
+
+
+def recurrent(chosen: argparse.Namespace) -> None:
+    for key, work in SEQUENCES.items():
+        if key not in chosen.networks:
+            continue
+        x, y = work.data()
+        builders = {name: partial(build, work, x, y) for name, build in RECURRENT.items()}
+        found = compare(builders, work.steps, chosen.rounds)
+        gflops = work.flops() / statistics.median(found["microseconds"]["fastnn"]) / 1e3
+        _tell(chosen, "recurrent", key, {"network": key, "batch": work.batch, **found, "gflops": gflops})
 
 
 def threads(chosen: argparse.Namespace) -> None:
@@ -168,18 +188,19 @@ def _tell(chosen: argparse.Namespace, table: str, key: str, entry: dict[str, Any
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = options.add_subparsers(required=True)
-    for run in (steps, mnist, threads):
+    for run in (steps, recurrent, mnist, threads):
         command = commands.add_parser(run.__name__)
         command.set_defaults(run=run, headed=False)
         command.add_argument("--json", help="add the figures to this file, which is made if it is not there")
         if run is mnist:
             command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
         else:
-            command.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+            names = list(SEQUENCES if run is recurrent else NETWORKS)
+            command.add_argument("--networks", nargs="+", default=names, choices=names)
             command.add_argument("--rounds", type=int, default=7)
         if run is steps:
             command.add_argument("--optimizers", nargs="+", default=["sgd", "adam"], choices=["sgd", "adam"])
-        if run is not threads:
+        if run in (steps, mnist):
             command.add_argument("--peers", nargs="+", default=list(FRAMEWORKS), choices=list(FRAMEWORKS))
     chosen = options.parse_args()
     machine = report.machine()

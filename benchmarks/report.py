@@ -22,6 +22,7 @@ from typing import Any
 import fastnn as fnn
 from benchmarks.frameworks import FRAMEWORKS
 from benchmarks.mnist import TARGET
+from benchmarks.recurrent import FRAMEWORKS as RECURRENT
 from benchmarks.table import COMPARED, NETWORKS
 from fastnn.cpu.team import cores
 
@@ -139,6 +140,21 @@ def steps_table(results: Results) -> list[str]:
     return _table("network, batch, optimizer", heads, rows)
 
 
+def recurrent_table(results: Results) -> list[str]:
+    rows = []
+    for entry in results["recurrent"].values():
+        times = entry["microseconds"]
+        marks = {name: "*" if setting == "1 thread" else "" for name, setting in entry["settings"].items()}
+        ours = middle(times["fastnn"])
+        cells = [_cell(times.get(name), marks.get(name, "")) for name in RECURRENT]
+        cells += [_ratio(middle(times.get(name)), ours) for name in RECURRENT if name != "fastnn"]
+        cells += [f"{entry['gflops']:.1f}", f"{entry['gflops'] / entry['peak']:.0%}"]
+        cells.append("-" if entry.get("stolen") is None else f"{entry['stolen']:.0%}")
+        rows.append(_row(f"RNN {entry['network']} tanh, {entry['batch']}, sgd", cells))
+    heads = [*RECURRENT, *(f"{name} / fastnn" for name in RECURRENT if name != "fastnn")]
+    return _table("network, batch, optimizer", [*heads, "GFLOP/s", "of peak", "stolen"], rows)
+
+
 def threads_table(results: Results) -> list[str]:
     rows, heads = [], []
     for key in NETWORKS:
@@ -182,6 +198,12 @@ WANTED = {
     ("784-512-512-10", "adam"): (1.4, 0.8),
     ("784-2048-2048-10", "sgd"): (1.2, 0.85),
 }
+WANTED_RECURRENT = {
+    ("28x28-128-10", "JAX scan"): 2.0,
+    ("28x28-128-10", "PyTorch eager"): 3.0,
+    ("8x8-32-10", "JAX scan"): 4.0,
+    ("8x8-32-10", "PyTorch eager"): 30.0,
+}
 EAGER = 100  # times PyTorch eager, for the smallest network
 TWO_THREADS, OWN_CHOICE = 1.8, 1 / 1.03  # one thread's time over that of two, of the wide; and of fastnn's own choice
 RACE_SECONDS, RACE = 3.0, 5.0
@@ -205,6 +227,11 @@ def targets_table(results: Results) -> list[str]:
         if share:
             of_peak = entry["gflops"] / entry["peak"]
             rows.append(_seen(f"{what}: share of the peak", f"{share:.0%}", of_peak, of_peak >= share, "{:.0%}"))
+    for (key, name), ratio in WANTED_RECURRENT.items():
+        times = results.get("recurrent", {}).get(key, {}).get("microseconds", {})
+        ours, other = middle(times.get("fastnn")), middle(times.get(name))
+        if ours and other:
+            rows.append(_seen(f"RNN {key}, sgd: {name}", f"{ratio:g}", other / ours, other / ours >= ratio))
     for key, entry in results.get("threads", {}).items():
         one, many, own = (statistics.median(times) for times in entry["microseconds"].values())
         what = describe(key, entry["optimizer"])
@@ -230,6 +257,7 @@ def targets_table(results: Results) -> list[str]:
 
 TABLES: dict[str, Callable[[Results], list[str]]] = {
     "steps": steps_table,
+    "recurrent": recurrent_table,
     "threads": threads_table,
     "mnist": mnist_table,
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastnn.ensemble import Ensemble, EnsembleHistory
     from fastnn.errors import DataError, DeviceError, DivergenceError, FastnnError
     from fastnn.initializers import Initializer, Normal
-    from fastnn.layers import Dense, Dropout, Input
+    from fastnn.layers import GRU, LSTM, Dense, Dropout, Input, Recurrent
     from fastnn.network import Network, load
     from fastnn.optimizers import SGD, Adam
     from fastnn.training import Histogram, History, LayerSnapshot, Snapshot, Trainer
@@ -25,7 +25,7 @@ _NAMES = {
     "ensemble": ("Ensemble", "EnsembleHistory"),
     "errors": ("DataError", "DeviceError", "DivergenceError", "FastnnError"),
     "initializers": ("Initializer", "Normal"),
-    "layers": ("Dense", "Dropout", "Input"),
+    "layers": ("GRU", "LSTM", "Dense", "Dropout", "Input", "Recurrent"),
     "network": ("Network", "load"),
     "optimizers": ("SGD", "Adam"),
     "training": ("Histogram", "History", "LayerSnapshot", "Snapshot", "Trainer"),
@@ -33,6 +33,8 @@ _NAMES = {
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "SGD",
     "Adam",
     "DataError",
@@ -50,6 +52,7 @@ __all__ = [
     "LayerSnapshot",
     "Network",
     "Normal",
+    "Recurrent",
     "Snapshot",
     "Trainer",
     "__version__",

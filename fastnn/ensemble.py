@@ -14,9 +14,10 @@ from fastnn.cpu.predictor import Predictor
 from fastnn.errors import check_finite, check_float, check_int, shown
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer
-from fastnn.network import MOST_PARAMETERS, LayerView, Network
+from fastnn.network import MOST_PARAMETERS, Network
 from fastnn.optimizers import SGD, Optimizer
 from fastnn.task import check_optimizer, check_task
+from fastnn.views import LayerView
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ class Ensemble:
     ) -> None:
         count = check_int("count", count)
         options: dict[str, Any] = {"activation": activation, "init": init, "dtype": dtype}
-        size = Network(layers, **options).parameters.size
+        first = Network(layers, **options)
+        if first.architecture.loops:
+            raise ValueError(f"layers: {shown(first.dense)}; expected no recurrent layers in an ensemble")
+        size = first.parameters.size
         if count * size > MOST_PARAMETERS:
             raise ValueError(f"count: {count} networks of {size:,} parameters; at most {MOST_PARAMETERS:,} fit")
         chosen = range(count) if seeds is None else _one_each("seeds", seeds, count, "integers")
@@ -113,7 +117,10 @@ class Ensemble:
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
-        LayerView._assign("parameters", self.parameters, value)
+        LayerView.assign("parameters", self.parameters, value)
+        for network in self.networks:
+            for view in network.layers:
+                view.disconnect()
 
     # ---- prediction --------------------------------------------------------------------------------------------------
 
@@ -232,10 +239,10 @@ class Ensemble:
             for k, one in enumerate(_one_each("optimizer", given, len(self), "optimizers"))
         ]
         for k, one in enumerate(chosen):
-            if (one.name, one.slots) != (chosen[0].name, chosen[0].slots):
+            if (one.name, one.slots, one.clip) != (chosen[0].name, chosen[0].slots, chosen[0].clip):
                 raise ValueError(
                     f"optimizer[{k}]: {one!r}; expected the kind of optimizer[0], {chosen[0]!r} (with momentum or "
-                    "without, for all of them)"
+                    "without, for all of them, and one clip)"
                 )
         return chosen
 

@@ -2,94 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import checkpoint, compiler, samples
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import engine, phases, plan
+from fastnn.description import built, describe
 from fastnn.devices import OnDevice
-from fastnn.errors import DataError, check_choice, check_finite, check_int, shown
-from fastnn.initializers import INITIALIZERS, Initializer, initializer
-from fastnn.layers import Dense, Dropout, Input, Layer, check_stack, from_sizes
+from fastnn.errors import DataError, check_choice, check_int, shown
+from fastnn.initializers import Initializer, initializer
+from fastnn.layers import GRU, LSTM, Dense, Dropout, Input, Layer, Looped, Weighted, check_stack, from_sizes
 from fastnn.losses import LOSSES
-from fastnn.masks import Mask
 from fastnn.optimizers import Optimizer
+from fastnn.views import LayerView
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MOST_PARAMETERS = 2**33  # 32 GiB of float32
 DTYPES: dict[str, type] = {"float32": np.float32, "float64": np.float64}
 
 
-def _count(sizes: Sequence[int]) -> int:
-    """Number of parameters of Dense layers between `sizes` units, in Python's integers: they may be beyond int64."""
-    return sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(sizes))
-
-
-class LayerView:
-    """A layer after the input. A Dense layer's `weight` (fan_in, fan_out) and `bias` (fan_out,) are views."""
-
-    def __init__(self, layer: Dense | Dropout, weight: np.ndarray | None, bias: np.ndarray | None) -> None:
-        self.layer = layer
-        self._weight, self._bias = weight, bias
-
-    @property
-    def activation(self) -> str:
-        return self.layer.activation if isinstance(self.layer, Dense) else ""
-
-    @property
-    def weight(self) -> np.ndarray:
-        return self._array("weight", self._weight)
-
-    @weight.setter
-    def weight(self, value: Any) -> None:
-        self._assign("weight", self.weight, value)
-        self.disconnect()
-
-    @property
-    def bias(self) -> np.ndarray:
-        return self._array("bias", self._bias)
-
-    @bias.setter
-    def bias(self, value: Any) -> None:
-        self._assign("bias", self.bias, value)
-
-    def disconnect(self) -> None:
-        """Set masked weights to 0."""
-        mask = self.layer.mask if isinstance(self.layer, Dense) else None
-        if mask is not None:
-            self.weight[np.asarray(mask) == 0] = 0
-
-    def _array(self, name: str, array: np.ndarray | None) -> np.ndarray:
-        if array is None:
-            raise AttributeError(f"{self.layer!r} has no {name}")
-        return array
-
-    @staticmethod
-    def _assign(name: str, array: np.ndarray, value: Any) -> None:
-        new = samples.numeric(name, value)
-        if new.shape != array.shape:
-            raise ValueError(f"{name}: has shape {new.shape}; expected {array.shape}")
-        with np.errstate(over="ignore"):
-            array[...] = check_finite(name, new.astype(array.dtype))
-
-    def __repr__(self) -> str:
-        return f"LayerView({self.layer!r})"
-
-
 class Network(OnDevice):
-    """A feed-forward network.
+    """A network of layers, one after the other.
 
     `layers`: sizes [inputs, hidden ..., outputs], where hidden layers take `activation` and the last is linear, or a
-    list that begins with Input and goes on with Dense and Dropout. `init`: a name of fastnn.initializers.INITIALIZERS
-    or an initializer such as Normal(0.01); by default "he" before relu and leaky_relu, else "xavier". `seed` (0 to
-    2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the same machine. `dtype`:
-    "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU. Raises TypeError and ValueError, naming the
-    argument, and DeviceError for a device that cannot be used here.
+    list that begins with Input and goes on with Dense, Dropout, Recurrent, GRU and LSTM. With a recurrent layer, x is
+    (n, T, features) wherever one is asked for; layers before it, and after one with return_sequences, take each time
+    step, and if the last one does, outputs are (n, T, outputs) and targets have the T, too. `init`: a name of
+    fastnn.initializers.INITIALIZERS or an initializer such as Normal(0.01); by default "he" before relu and leaky_relu,
+    else "xavier". `seed` (0 to 2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the
+    same machine. `dtype`: "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU, which has no recurrent
+    layers. Raises TypeError and ValueError, naming the argument, and DeviceError for a device that cannot be used here.
     """
 
     def __init__(
@@ -109,60 +59,78 @@ class Network(OnDevice):
         self.seed = check_int("seed", seed, 0, 2**63 - 1)
         name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
         self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
-        self.to(device)
         check_choice("activation", activation, ACTIVATIONS)
         if init is not None:
             initializer("init", init)
         stack: list[Layer]
-        if isinstance(layers[0], (Input, Dense, Dropout)):
+        if isinstance(layers[0], Layer):
             stack = list(layers)  # type: ignore[arg-type]
         else:
             stack = from_sizes(list(layers), activation, init)
         check_stack(stack)
         self._stack = stack
-        self.dense = tuple(layer for layer in stack if isinstance(layer, Dense))
+        self.dense: tuple[Weighted, ...] = tuple(layer for layer in stack if isinstance(layer, Weighted))
         assert isinstance(stack[0], Input)
         self.sizes = (stack[0].size, *(layer.units for layer in self.dense))
         self._check_masks()
         F = self.dtype.type
+        loops = [layer.loop if isinstance(layer, Looped) else None for layer in self.dense]
         self.architecture = engine.Architecture(
             sizes=self.sizes,
-            activations=tuple(layer.activation for layer in self.dense),
+            activations=tuple(
+                "identity" if isinstance(layer, (GRU, LSTM)) else layer.activation for layer in self.dense
+            ),
             slopes=tuple(layer.constant for layer in self.dense),
             dropout=self._dropout(),
             F=F,
             seed=self.seed,
-            masks=tuple(None if layer.mask is None else np.asarray(layer.mask) for layer in self.dense),
+            masks=tuple(
+                np.asarray(layer.mask) if isinstance(layer, Dense) and layer.mask else None for layer in self.dense
+            ),
+            loops=tuple(loops) if any(loops) else (),
         )
+        self.to(device)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
-        self.layers = [LayerView(layer, None, None) for layer in stack[1:]]  # type: ignore[arg-type]
+        self.layers = [LayerView(layer) for layer in stack[1:] if not isinstance(layer, Input)]
         self.keep_in(engine.aligned(self._count(), F))
-        dense = [view for view in self.layers if isinstance(view.layer, Dense)]
-        for number, (layer, view) in enumerate(zip(self.dense, dense, strict=True)):
-            fan_in = view.weight.shape[0]
-            view.weight[...] = layer.first_weights(fan_in, self.seed, number)
+        for number, (layer, fan_in, view) in enumerate(zip(self.dense, self.sizes, self._views(), strict=False)):
+            for name, start in layer.start(fan_in, self.seed, number).items():
+                view.parts[name][...] = start
+
+    def to(self, device: str) -> Self:
+        """Compute on `device` from now on, see OnDevice.to; ValueError for recurrent layers on any but the CPU."""
+        if self.architecture.loops and device != "cpu":
+            raise ValueError(f"device: {shown(device)}; expected 'cpu' for a network with recurrent layers")
+        return super().to(device)
+
+    def _views(self) -> list[LayerView]:
+        """The views of the layers that have parameters."""
+        return [view for view in self.layers if not isinstance(view.layer, Dropout)]
 
     def _count(self) -> int:
         """How many parameters there are, which is found before memory is asked for."""
-        count = _count(self.sizes)
+        count = plan.count(self.sizes, self.architecture.loops)
         if count > MOST_PARAMETERS:
             raise ValueError(f"layers: {shown(self.sizes)} have {count:,} parameters; at most {MOST_PARAMETERS:,} fit")
         return count
 
     def keep_in(self, storage: np.ndarray) -> None:
         """Hold the parameters in `storage` (n,) from now on, made by the engine; they begin with what is there."""
-        weights, biases, _ = plan.offsets(self.sizes)
-        dense = [view for view in self.layers if isinstance(view.layer, Dense)]
-        for view, fan_in, fan_out, w, b in zip(dense, self.sizes, self.sizes[1:], weights, biases, strict=False):
-            view._weight, view._bias = storage[w:b].reshape(fan_in, fan_out), storage[b : b + fan_out]
+        at = 0
+        for view, fan_in, layer in zip(self._views(), self.sizes, self.dense, strict=False):
+            loop = layer.loop if isinstance(layer, Looped) else None
+            for name, shape in plan.parts(fan_in, layer.units, loop).items():
+                size = math.prod(shape)
+                view.parts[name] = storage[at : at + size].reshape(shape)
+                at += size
         self.storage = storage
         self._predictors = []
 
     def _check_masks(self) -> None:
         shapes = iter(zip(self.sizes, self.sizes[1:], strict=False))
         for number, layer in enumerate(self._stack):
-            expected = next(shapes) if isinstance(layer, Dense) else None
+            expected = next(shapes) if isinstance(layer, Weighted) else None
             if isinstance(layer, Dense) and layer.mask is not None and layer.mask.shape != expected:
                 raise ValueError(f"layers[{number}]: mask: has shape {layer.mask.shape}; expected {expected}")
 
@@ -172,7 +140,7 @@ class Network(OnDevice):
         for layer in self._stack:
             if isinstance(layer, Dropout):
                 rates[at] = float(layer.rate)
-            at += isinstance(layer, Dense)
+            at += isinstance(layer, Weighted)
         return tuple(rates)
 
     # ---- parameters --------------------------------------------------------------------------------------------------
@@ -187,19 +155,20 @@ class Network(OnDevice):
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
-        LayerView._assign("parameters", self.storage, value)
+        LayerView.assign("parameters", self.storage, value)
         for view in self.layers:
             view.disconnect()
 
     def summary(self) -> str:
-        """A table: layer, shape of its weight, activation, number of parameters."""
+        """A table: layer, shape of its weights, activation, number of parameters."""
         rows = [("layer", "shape", "activation", "parameters"), (f"Input({self.sizes[0]})", "", "", "")]
         for view in self.layers:
-            if isinstance(view.layer, Dense):
-                shape, count = "x".join(map(str, view.weight.shape)), view.weight.size + view.bias.size
-                rows.append((f"Dense({view.layer.units})", shape, view.activation, f"{count:,}"))
-            else:
+            if isinstance(view.layer, Dropout):
                 rows.append((f"Dropout({view.layer.rate:g})", "", "", ""))
+                continue
+            shapes = ["x".join(map(str, part.shape)) for part in view.parts.values() if part.ndim == 2]
+            name, count = f"{type(view.layer).__name__}({view.layer.units})", sum(map(np.size, view.parts.values()))
+            rows.append((name, " + ".join(shapes), view.activation, f"{count:,}"))
         rows.append(("total", "", "", f"{self.storage.size:,}"))
         a, b, c, d = (max(map(len, column)) for column in zip(*rows, strict=True))
         return "\n".join(f"{r[0]:<{a}}  {r[1]:<{b}}  {r[2]:<{c}}  {r[3]:>{d}}".rstrip() for r in rows)
@@ -209,21 +178,32 @@ class Network(OnDevice):
 
     # ---- prediction --------------------------------------------------------------------------------------------------
 
-    def compiled(self) -> phases.Net:
+    def compiled(self, steps: int | None = None) -> phases.Net:
         """The network for the caller's own compiled code (fastnn.jit): a NamedTuple of arrays that share its memory.
 
-        Each call returns scratch memory of its own: take one for each thread.
+        Each call returns scratch memory of its own: take one for each thread. With recurrent layers it is made for
+        `steps` time steps (those of Input unless given), and takes rows of steps * features numbers. Raises ValueError
+        where it does not know how many.
         """
+        if self.architecture.loops:
+            steps = self._stack[0].steps if steps is None else check_int("steps", steps)  # type: ignore[union-attr]
+            if steps is None:
+                raise ValueError("steps: None; expected the number of time steps, here or as Input(size, steps)")
+        elif steps is not None:
+            raise ValueError(f"steps: {steps!r} for a network without recurrent layers; expected none")
         with compiler.preparing():
-            return engine.build(self.architecture, self.storage, predicts=True)
+            return engine.build(self.architecture, self.storage, predicts=True, steps=steps or 1)
 
     def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Outputs of the last layer (logits), shape (n, fan_out), for x of shape (n, fan_in); into `out` if given.
 
+        With recurrent layers x is (n, T, fan_in), and where all of them return sequences outputs are (n, T, fan_out).
         Many rows are shared by several threads; the bits are the same. Raises TypeError or ValueError for another
         shape or dtype, NaN or Inf: then `out` may hold the outputs of some rows.
         """
         dtype = self.dtype
+        if self.architecture.loops:
+            return self._through_time(x, out)
         predictors, predictor = self._borrow()
         try:
             # What needs no conversion is looked at by the compiled code itself: for one row the checks below would
@@ -240,15 +220,33 @@ class Network(OnDevice):
         finally:
             predictors.append(predictor)
 
-    def _borrow(self) -> tuple[list[Any], Any]:
+    def _through_time(self, x: Any, out: np.ndarray | None) -> np.ndarray:
+        """`__call__` for sequences."""
+        inputs = self._inputs("x", x)
+        n, steps = inputs.shape[:2]
+        result = self._output(out, (n, steps, self.sizes[-1]) if self._every_step else (n, self.sizes[-1]))
+        predictors, predictor = self._borrow(steps)
+        try:
+            predictor.rows(inputs, result)
+            return result
+        finally:
+            predictors.append(predictor)
+
+    def _borrow(self, steps: int = 1) -> tuple[list[Any], Any]:
         """A predictor that nobody else uses, and the list to append it to afterwards: as many exist as are in use."""
         predictors = self._predictors  # another list once the parameters have moved
         try:
-            return predictors, predictors.pop()
+            found = predictors.pop()
         except IndexError:
-            return predictors, self.engine.Predictor(self.architecture, self.storage)
+            found = None
+        if self.architecture.loops:
+            if found is None or found.steps != steps:
+                found = self.engine.Predictor(self.architecture, self.storage, steps)
+        elif found is None:
+            found = self.engine.Predictor(self.architecture, self.storage)
+        return predictors, found
 
-    def _output(self, out: Any, shape: tuple[int, int]) -> np.ndarray:
+    def _output(self, out: Any, shape: tuple[int, ...]) -> np.ndarray:
         if out is None:
             return np.empty(shape, self.dtype)
         if not isinstance(out, np.ndarray):
@@ -263,9 +261,25 @@ class Network(OnDevice):
     def check_data(self, names: tuple[str, str], x: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndarray, bool]:
         """x and y as the engine takes them, and whether y names classes; errors use `names`."""
         F = self.architecture.F
-        inputs = samples.inputs(names[0], x, self.sizes[0], F)
-        wanted, classes = samples.targets(names[1], y, len(inputs), self.sizes[-1], loss, F)
-        return inputs, wanted, classes
+        inputs = self._inputs(names[0], x)
+        rows, outputs = len(inputs), self.sizes[-1]
+        if self._every_step:
+            return inputs, *samples.step_targets(names[1], y, rows, inputs.shape[1], outputs, loss, F)
+        return inputs, *samples.targets(names[1], y, rows, outputs, loss, F)
+
+    def _inputs(self, name: str, x: Any) -> np.ndarray:
+        """x as the engine takes it; errors use `name`."""
+        first, F = self._stack[0], self.architecture.F
+        assert isinstance(first, Input)
+        if self.architecture.loops:
+            return samples.sequences(name, x, first.size, first.steps, F)
+        return samples.inputs(name, x, first.size, F)
+
+    @property
+    def _every_step(self) -> bool:
+        """Whether each time step has outputs of its own."""
+        loops = [loop for loop in self.architecture.loops if loop is not None]
+        return bool(loops) and all(loop.sequences for loop in loops)
 
     def evaluate(self, x: Any, y: Any, loss: str | None = None) -> dict[str, float]:
         """{"loss": mean loss, "accuracy": share predicted right} on x (n, fan_in) and y; no accuracy for a regression.
@@ -274,7 +288,7 @@ class Network(OnDevice):
         """
         name = check_choice("loss", self.loss_name if loss is None else loss, LOSSES)
         inputs, wanted, classes = self.check_data(("x", "y"), x, y, name)
-        predictors, predictor = self._borrow()
+        predictors, predictor = self._borrow(inputs.shape[1] if self.architecture.loops else 1)
         try:
             mean, hits = predictor.score(inputs, wanted, name)
         finally:
@@ -336,42 +350,19 @@ class Network(OnDevice):
 
     def config(self) -> dict[str, Any]:
         """All but the parameters, as plain JSON-able data."""
-        layers: list[dict[str, Any]] = []
-        for layer in self._stack:
-            if isinstance(layer, Input):
-                layers.append({"kind": "input", "size": int(layer.size)})
-            elif isinstance(layer, Dropout):
-                layers.append({"kind": "dropout", "rate": float(layer.rate)})
-            else:
-                entry = {"kind": "dense", "units": int(layer.units)}
-                masked = {} if layer.mask is None else {"mask": layer.mask.text()}
-                layers.append({**entry, "activation": layer.activation, "slope": layer.constant, **masked})
         rest = {"dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "loss": self.loss_name}
-        return {"layers": layers, **rest}
+        return {"layers": [describe(layer) for layer in self._stack], **rest}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], parameters: np.ndarray) -> Network:
         """The network that `config()` and `parameters` describe; raises ValueError, TypeError or KeyError otherwise."""
-        stack: list[Layer] = []
-        for entry in config["layers"]:
-            kind = check_choice("kind", entry["kind"], ("input", "dense", "dropout"))
-            if kind == "input":
-                stack.append(Input(entry["size"]))
-            elif kind == "dropout":
-                stack.append(Dropout(entry["rate"]))
-            else:
-                # Zeros: nothing is drawn that the parameters replace at once.
-                slope = entry["slope"] if entry["activation"] == "leaky_relu" else None
-                mask = None
-                if "mask" in entry:
-                    before = next(layer for layer in reversed(stack) if not isinstance(layer, Dropout))
-                    fan_in = before.size if isinstance(before, Input) else before.units
-                    mask = Mask.from_text(entry["mask"], (fan_in, check_int("units", entry["units"])))
-                stack.append(Dense(entry["units"], entry["activation"], INITIALIZERS["zeros"], slope, mask))
-        sizes = [
-            layer.size if isinstance(layer, Input) else layer.units for layer in stack if not isinstance(layer, Dropout)
-        ]
-        count = _count(sizes)
+        stack = built(config["layers"])
+        check_stack(stack)
+        first = stack[0]
+        assert isinstance(first, Input)
+        weighted = [layer for layer in stack if isinstance(layer, Weighted)]
+        sizes = [first.size, *(layer.units for layer in weighted)]
+        count = plan.count(sizes, [layer.loop if isinstance(layer, Looped) else None for layer in weighted])
         if count != parameters.size:
             raise ValueError(
                 f"layers: {shown(sizes)} have {count} parameters; expected {parameters.size}, as in the file"

@@ -23,12 +23,17 @@ WIDTH = 8  # numbers in a row of coefficients
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Base of the optimizers; `learning_rate` is the field `lr`, which a trainer may override step by step."""
+    """Base of the optimizers; `learning_rate` is the field `lr`, which a trainer may override step by step.
+
+    With a `clip` above 0, a gradient whose norm over all parameters is more is scaled down to it before anything else
+    is done with it (Pascanu, Mikolov and Bengio 2013), as torch.nn.utils.clip_grad_norm_ does.
+    """
 
     name: ClassVar[str]
     formula: ClassVar[str]
     source: ClassVar[str]
     lr: float
+    clip = 0.0  # a field of each, behind its own
 
     @property
     def slots(self) -> int:
@@ -49,8 +54,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent: m <- momentum m + g + weight_decay w; w <- w - lr m, or with Nesterov's look-ahead.
 
-    Momentum: Polyak 1964; Nesterov: Sutskever et al. 2013. Raises ValueError for lr < 0, momentum outside [0, 1),
-    weight_decay < 0, or nesterov without momentum.
+    Momentum: Polyak 1964; Nesterov: Sutskever et al. 2013. `clip`: the gradient's greatest norm, 0 for any. Raises
+    ValueError for lr < 0, momentum outside [0, 1), weight_decay < 0, clip < 0, or nesterov without momentum.
     """
 
     name: ClassVar[str] = "sgd"
@@ -60,11 +65,13 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    clip: float = 0.0
 
     def __post_init__(self) -> None:
         check_float("lr", self.lr, 0)
         check_float("momentum", self.momentum, 0, 1, below=True)
         check_float("weight_decay", self.weight_decay, 0)
+        check_float("clip", self.clip, 0)
         if not isinstance(self.nesterov, (bool, np.bool_)):
             raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
         if self.nesterov and not self.momentum:
@@ -99,7 +106,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Steps scaled by running means of the gradient (m) and of its square (v), both corrected for their start at 0.
 
-    Kingma and Ba 2015, https://arxiv.org/abs/1412.6980. Raises ValueError for lr < 0, a beta outside [0, 1), eps < 0.
+    Kingma and Ba 2015, https://arxiv.org/abs/1412.6980. `clip`: the gradient's greatest norm, 0 for any. Raises
+    ValueError for lr < 0, a beta outside [0, 1), eps < 0, clip < 0.
     """
 
     name: ClassVar[str] = "adam"
@@ -109,12 +117,14 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    clip: float = 0.0
 
     def __post_init__(self) -> None:
         check_float("lr", self.lr, 0)
         check_float("beta1", self.beta1, 0, 1, below=True)
         check_float("beta2", self.beta2, 0, 1, below=True)
         check_float("eps", self.eps, 0)
+        check_float("clip", self.clip, 0)
 
     @property
     def slots(self) -> int:

@@ -33,6 +33,36 @@ def inputs(argument: str, value: Any, features: int, F: type) -> np.ndarray:
         raise ValueError(f"{argument}: has shape {array.shape}; expected (n, {features})")
     if array.shape[0] == 0:
         raise ValueError(f"{argument}: is empty, shape {array.shape}; expected at least one row")
+    return _converted(argument, array, F)
+
+
+def sequences(argument: str, value: Any, features: int, steps: int | None, F: type) -> np.ndarray:
+    """`value` as a C-contiguous (n, T, features) array of type F, n and T of 1 or more, all finite.
+
+    If `steps` is given, T is that, and it may also be (n, steps * features).
+    Raises as `inputs` does, also for sequences of uneven lengths.
+    """
+    try:
+        array = numeric(argument, value)
+    except ValueError:
+        lengths = sorted({len(each) for each in value if hasattr(each, "__len__")})
+        raise ValueError(
+            f"{argument}: has sequences of {shown(lengths)} time steps; expected one length, (n, T, {features})"
+        ) from None
+    if steps is not None and array.ndim == 2 and array.shape[1] == steps * features:
+        array = array.reshape(len(array), steps, features)
+    if array.ndim != 3 or array.shape[2] != features or steps not in (None, array.shape[1]):
+        wanted = f"(n, T, {features}), n sequences of T time steps" if steps is None else f"(n, {steps}, {features})"
+        raise ValueError(f"{argument}: has shape {array.shape}; expected {wanted}")
+    if 0 in array.shape:
+        what = "sequences of length 0" if array.shape[0] else "no sequence"
+        raise ValueError(
+            f"{argument}: has shape {array.shape}, {what}; expected at least one time step of one sequence"
+        )
+    return _converted(argument, array, F)
+
+
+def _converted(argument: str, array: np.ndarray, F: type) -> np.ndarray:
     for some in mapped.blocks(array):
         if not is_finite(some):
             check_finite(argument, array)
@@ -72,6 +102,18 @@ def targets(argument: str, value: Any, rows: int, outputs: int, loss: str, F: ty
     check_finite(f"{argument} as {np.dtype(F)}", converted)
     classes = (outputs == 1 and integer and bool(np.isin(array, (0, 1)).all())) or (outputs > 1 and _one_hot(array))
     return converted, classes or (loss == "binary_cross_entropy" and outputs == 1)
+
+
+def step_targets(
+    argument: str, value: Any, rows: int, steps: int, outputs: int, loss: str, F: type
+) -> tuple[np.ndarray, bool]:
+    """The same for targets of every time step: (rows, steps) int64, or (rows, steps, outputs)."""
+    array = numeric(argument, value)
+    if array.shape[:2] != (rows, steps):
+        wanted = f"({rows}, {steps}) or ({rows}, {steps}, {outputs}), a target for each time step of each sequence"
+        raise ValueError(f"{argument}: has shape {array.shape}; expected {wanted}")
+    flat, classes = targets(argument, array.reshape(rows * steps, *array.shape[2:]), rows * steps, outputs, loss, F)
+    return flat.reshape(rows, steps, *flat.shape[1:]), classes
 
 
 def _labels(argument: str, array: np.ndarray, outputs: int, loss: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import train
 from fastnn.ensemble import Ensemble
-from fastnn.layers import Dense, Dropout, Input
+from fastnn.layers import GRU, LSTM, Dense, Dropout, Input, Layer, Recurrent
 from fastnn.losses import LOSSES
 from fastnn.network import DTYPES, Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -46,10 +46,16 @@ def parts(dtype: str) -> Iterator[Part]:
     labels = np.array([0, 1, 0, 1])
     y = {True: labels, False: x}
 
-    def fit(*hidden: Dense | Dropout, loss: str = "mse", optimizer: Optimizer | None = None) -> Network:
+    def fit(*hidden: Layer, loss: str = "mse", optimizer: Optimizer | None = None) -> Network:
         network = Network([Input(2), *hidden, Dense(2)], dtype=dtype)
         network.fit(x, y[LOSSES[loss].labels], loss=loss, optimizer=optimizer or SGD(0.1), batch_size=2)
         return network
+
+    def unroll(*hidden: Layer) -> None:
+        network = Network([Input(1, steps=2), *hidden, Dense(2)], dtype=dtype)
+        network.fit(x, labels, batch_size=2)
+        network(x)
+        network.evaluate(x, labels)
 
     def predict() -> None:
         network = fit()
@@ -73,6 +79,9 @@ def parts(dtype: str) -> Iterator[Part]:
     for optimizer in every_optimizer():
         name = f"optimizer {optimizer.name}{' with momentum' if getattr(optimizer, 'momentum', 0) else ''}"
         yield name, partial(fit, optimizer=optimizer)
+    yield "recurrent layers", partial(unroll, Recurrent(2))
+    yield "cell gru", partial(unroll, GRU(2))
+    yield "cell lstm", partial(unroll, LSTM(2))
     yield "prediction", predict
     yield "watching", watch
     yield "ensembles", lambda: Ensemble([2, 2], 2, dtype=dtype).fit(x, labels, batch_size=2)

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu.observer import Summary, norm
+from fastnn.layers import Looped
 from fastnn.network import Network
 from fastnn.snapshots import BINS, Histogram, LayerSnapshot, Snapshot
 
@@ -85,7 +86,7 @@ class Watch:
         entry = ACTIVATIONS[layer.activation]
         ends = entry.range if entry.saturates else (math.nan, math.nan)
         found = self._observer.outputs(number, batch, ends, BINS)
-        name = f"L{number + 1} {layer.activation} {layer.units}"
+        name = f"L{number + 1} {layer.cell if isinstance(layer, Looped) else layer.activation} {layer.units}"
         shown = _histogram(found)
         return LayerSnapshot(name, shown, found.mean, found.std, found.zeros, found.saturated, found.dead)
 

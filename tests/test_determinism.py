@@ -40,6 +40,8 @@ CASES: dict[str, tuple[dict[str, Any], int, dict[str, Any]]] = {
         96,
         {"optimizer": fnn.SGD(0.1, weight_decay=0.01)},
     ),
+    "clipped": ({"layers": [20, 90, 70, 10]}, 37, {"optimizer": fnn.Adam(0.01, clip=0.05)}),
+    "clipped, no memory": ({"layers": [6, 9, 3]}, 20, {"optimizer": fnn.SGD(0.2, weight_decay=0.1, clip=0.1)}),
     "regression, whole batch": ({"layers": [5, 31, 2]}, 203, {"optimizer": fnn.Adam(), "loss": "mse"}),
     "two classes, no shuffle": (
         {"layers": [3, 64, 1], "activation": "tanh"},

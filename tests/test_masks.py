@@ -17,7 +17,13 @@ from tests import reference
 RNG = np.random.default_rng(3)
 X, Y = RNG.standard_normal((60, 12)), RNG.integers(0, 3, 60)
 MASK = fnn.masks.random(12, 7, 0.3, seed=4)
-OPTIMIZERS = [*every_optimizer(), fnn.SGD(0.1, weight_decay=0.1), fnn.SGD(0.1, 0.9, nesterov=True, weight_decay=0.1)]
+CLIPPED = [fnn.SGD(0.1, clip=0.1), fnn.Adam(0.01, clip=0.1)]
+OPTIMIZERS = [
+    *every_optimizer(),
+    *CLIPPED,
+    fnn.SGD(0.1, weight_decay=0.1),
+    fnn.SGD(0.1, 0.9, nesterov=True, weight_decay=0.1),
+]
 
 
 def network(dtype: str = "float64", mask: Any = MASK) -> fnn.Network:

@@ -23,11 +23,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"lr": 0.05, "momentum": 0.9, "nesterov": True},
         {"lr": 0.05, "momentum": 0.5, "nesterov": True, "weight_decay": 0.02},
         {"lr": 0.0, "momentum": 0.9},
+        {"lr": 0.1, "weight_decay": 0.02, "clip": 0.1},
+        {"lr": 0.05, "momentum": 0.9, "clip": 0.3},
     ],
     "adam": [
         {},
         {"lr": 0.02},
         {"lr": 0.01, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
+        {"lr": 0.01, "clip": 0.2},
         {"lr": 0.01, "beta1": 0.0, "beta2": 0.0, "eps": 0.1},
     ],
 }

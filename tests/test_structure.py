@@ -12,6 +12,7 @@ import pytest
 
 import fastnn
 from fastnn.activations import ACTIVATIONS
+from fastnn.cells import CELLS
 from fastnn.initializers import INITIALIZERS
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
@@ -22,7 +23,7 @@ TUI = PACKAGE.parent / "tui"
 # Floor 3, what people use, is everything else: network, training, datasets, cli ...
 FLOORS = {
     0: {"compiler", "elementary", "random", "errors", "version"},
-    1: {"activations", "losses", "optimizers", "initializers"},
+    1: {"activations", "cells", "losses", "optimizers", "initializers"},
     2: {"cpu", "cuda"},
 }
 
@@ -183,6 +184,7 @@ def test_only_the_compiler_configures_numba(name: str) -> None:
 
 REGISTRIES = {
     "activations": ACTIVATIONS,
+    "cells": CELLS,
     "losses": LOSSES,
     "optimizers": OPTIMIZERS,
     "initializers": INITIALIZERS,

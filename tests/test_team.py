@@ -18,7 +18,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn.cpu import train
-from fastnn.cpu.plan import candidates
+from fastnn.cpu.plan import candidates, flops
 from fastnn.cpu.primitives import abort, new_barrier
 from fastnn.cpu.team import Team, cores
 
@@ -111,12 +111,12 @@ def test_more_threads_than_there_is_work(wanted: str) -> None:
 
 def test_numbers_of_threads_worth_trying_come_from_the_work() -> None:
     tiny, small, large = (2, 16, 2), (64, 128, 10), (784, 512, 512, 10)
-    assert candidates(tiny, 32, None) == (1,)
-    assert candidates(large, 1, None) == (1,), "nothing to share"
-    assert candidates(tiny, 32, 5) == (5,) == candidates(large, 128, 5), "a number is obeyed"
+    assert candidates(flops(tiny, 32), 32, None) == (1,)
+    assert candidates(flops(large, 1), 1, None) == (1,), "nothing to share"
+    assert candidates(flops(tiny, 32), 32, 5) == (5,) == candidates(flops(large, 128), 128, 5), "a number is obeyed"
     if cores() > 1:
-        assert candidates(small, 32, None) == (1, 2)
-        assert candidates(large, 128, None) == (min(cores(), 8), 1)
+        assert candidates(flops(small, 32), 32, None) == (1, 2)
+        assert candidates(flops(large, 128), 128, None) == (min(cores(), 8), 1)
 
 
 # ---- threads end -----------------------------------------------------------------------------------------------------

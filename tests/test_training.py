@@ -533,12 +533,21 @@ def c_bytes() -> int:
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_warm_step_allocates_nothing(dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [fnn.Input(6), fnn.Dense(33, "tanh"), fnn.Dropout(0.2), fnn.Dense(3)],
+        [fnn.Input(3, steps=2), fnn.GRU(5, True), fnn.Dropout(0.2), fnn.LSTM(4, True), fnn.Recurrent(7), fnn.Dense(3)],
+    ],
+    ids=["dense", "recurrent"],
+)
+def test_a_warm_step_allocates_nothing(
+    layers: list[Any], dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A compiled call of 1000 steps takes as much memory of Numba's runtime, of C and of Python as one of one step.
 
     That compiled code has no way to ask for memory, not even to give it back again, is shown in test_compiler.py.
     """
-    layers = [fnn.Input(6), fnn.Dense(33, "tanh"), fnn.Dropout(0.2), fnn.Dense(3)]
     run = trainer(fnn.Network(layers, dtype=dtype), optimizer=fnn.Adam(), threads=threads)
     runner, calls, team_run = run._runner, [], run._runner.team.run
     monkeypatch.setattr(runner.team, "run", lambda kernel, *args, barrier, workers: calls.append(args))

@@ -52,6 +52,11 @@ for dtype in ("float32", "float64"):
         raise AssertionError("it should diverge")
     except fnn.DivergenceError:
         pass
+    for layer in (fnn.Recurrent(4), fnn.GRU(4, return_sequences=True), fnn.LSTM(4, truncate=2)):
+        net = fnn.Network([fnn.Input(5), layer, fnn.Dense(3)], dtype=dtype)
+        y = np.zeros((70, 2), int) if layer.return_sequences else labels
+        net.fit(np.zeros((70, 2, 5)), y, batch_size=9, validation=(np.zeros((70, 2, 5)), y))
+        net(np.zeros((3, 8, 5)))
     data = fnn.datasets.load("digits")
     net = fnn.Network([64, 8, 10], dtype=dtype)
     trainer = fnn.Trainer(net, data, batch_size=500)

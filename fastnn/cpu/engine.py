@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn import compiler
-from fastnn.cpu import blocks, plan, train
+from fastnn.cells import Loop
+from fastnn.cpu import blocks, plan, sequences, train
 from fastnn.cpu.gemm import gemm_address, panel_columns, transpose_address
-from fastnn.cpu.machine import lanes
 from fastnn.cpu.pace import Pace
-from fastnn.cpu.phases import GRAIN, ROWS, Data, Net, Work
+from fastnn.cpu.phases import GRAIN, PART, ROWS, Data, Net, Work
 from fastnn.cpu.predict import new_table
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team
@@ -33,6 +33,7 @@ class Architecture(NamedTuple):
     F: type
     seed: int
     masks: tuple[np.ndarray | None, ...] = ()  # one a layer, uint8 (fan_in, fan_out); none where no layer has any
+    loops: tuple[Loop | None, ...] = ()  # one a layer, None for a dense one; none where no layer is recurrent
 
 
 def aligned(count: int, F: Any) -> np.ndarray:
@@ -43,21 +44,21 @@ def aligned(count: int, F: Any) -> np.ndarray:
     return raw[start : start + count * size].view(F)
 
 
-def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1, *, predicts: bool = False) -> Net:
+def build(
+    architecture: Architecture, parameters: np.ndarray, workers: int = 1, *, predicts: bool = False, steps: int = 1
+) -> Net:
     """The network as compiled code sees it; shares `parameters`, which must come from `aligned`.
 
-    `predicts`: with the table for prediction, which training does not need.
+    `predicts`: with the table for prediction, which training does not need; over `steps` time steps where layers are
+    recurrent.
     """
     F, sizes = architecture.F, architecture.sizes
     with compiler.preparing():
         pairs = [blocks.activation(name, F) for name in architecture.activations]
         gemm = gemm_address(F)
         drop = blocks.dropout(F) if any(architecture.dropout) else 0
-    width = lanes(F)
-    vectors = np.array([-(-size // width) * width for size in sizes], np.int64)
-    # A power of two between rows would put a column's numbers into few sets of the cache.
-    strides = np.array([n + width if n * np.dtype(F).itemsize % 512 == 0 else n for n in vectors], np.int64)
-    weight, bias, _ = plan.offsets(sizes)
+    strides, vectors = np.array([plan.row(size, F) for size in sizes], np.int64).T.copy()
+    weight, bias, _ = plan.offsets(sizes, architecture.loops)
     net = Net(
         parameters=parameters,
         sizes=np.array(sizes, np.int64),
@@ -73,12 +74,18 @@ def build(architecture: Architecture, parameters: np.ndarray, workers: int = 1, 
         drop=drop,
         seed=architecture.seed,
         gemm=gemm,
-        one=np.array([0, 1], F),
+        one=np.array([0, 1, 0], F),
         widest=int(strides.max()),
         scratch=aligned(2 * workers * ROWS * int(strides.max()), F),
         table=np.zeros(0, np.int64),
+        own=np.zeros(0, np.int64),
     )
-    return net._replace(table=new_table(net, workers)) if predicts else net
+    if not predicts:
+        return net
+    if architecture.loops:
+        with compiler.preparing():
+            return sequences.for_prediction(architecture, net, steps, workers, aligned)
+    return net._replace(table=new_table(net, workers))
 
 
 class Result(NamedTuple):
@@ -109,15 +116,15 @@ def join(results: list[Result], diverged: bool) -> Result:
 
 def describe_data(inputs: np.ndarray, targets: np.ndarray) -> Data:
     """Addresses of C-contiguous arrays, which the caller keeps alive."""
-    size = targets.itemsize * (targets.shape[1] if targets.ndim == 2 else 1)
-    return Data(inputs.ctypes.data, inputs.shape[1], targets.ctypes.data, size, inputs.shape[0])
+    rows = inputs.shape[0]
+    return Data(inputs.ctypes.data, inputs.size // rows, targets.ctypes.data, targets.nbytes // rows, rows)
 
 
 class Runner:
     """Trains one network on one data set: buffers for one batch size, the optimizer's memory, a team of threads.
 
-    `inputs` (n, fan_in) and `targets` ((n,) int64 or (n, fan_out)) have been checked. `first_epoch` moves the
-    shuffling on for a network that was trained before.
+    `inputs` (n, fan_in) and `targets` ((n,) int64 or (n, fan_out)) have been checked; of sequences they have time steps
+    behind the n. `first_epoch` moves the shuffling on for a network that was trained before.
     """
 
     def __init__(
@@ -136,7 +143,9 @@ class Runner:
         target: np.ndarray | None = None,
     ) -> None:
         F, sizes = architecture.F, architecture.sizes
-        self.pace = Pace(plan.candidates(sizes, batch, threads))
+        time_steps = data[0].shape[1] if architecture.loops else 1
+        flops = plan.flops(sizes, batch, architecture.loops, time_steps)
+        self.pace = Pace(plan.candidates(flops, batch, threads))
         most = max(self.pace.candidates)
         self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
         self._kept = (data, validation)
@@ -146,13 +155,14 @@ class Runner:
         self.first = first_epoch * self.per_epoch
         self.step = 0  # updates done by this runner
         with compiler.preparing():
-            self.net = build(architecture, parameters, most)
+            evaluated = 1 if validation is None or not architecture.loops else validation[0].shape[1]
+            self.net = build(architecture, parameters, most, predicts=bool(architecture.loops), steps=evaluated)
             loss_address = blocks.loss(loss, F)
             update = -1 if optimizer is None else blocks.update(optimizer.name, optimizer.slots, F)
         slots = 0 if optimizer is None else optimizer.slots
         self.memory = [aligned(parameters.size if slots > k else 0, F) for k in range(2)]
-        work = self._work(loss_address, update, parameters if target is None else target, most)
-        self.works = {n: work._replace(firsts=plan.firsts(work.tiles, sizes, n)) for n in {1, *self.pace.candidates}}
+        work, matrices = self._work(loss_address, update, parameters if target is None else target, most, time_steps)
+        self.works = {n: work._replace(firsts=plan.firsts(work.tiles, matrices, n)) for n in {1, *self.pace.candidates}}
         self.data = describe_data(*data)
         self.validation = _EMPTY if validation is None else describe_data(*validation)
         self.order = np.arange(self.samples, dtype=np.int64)
@@ -173,28 +183,30 @@ class Runner:
     def work(self) -> Work:
         return self.works[self.workers]
 
-    def _work(self, loss: int, update: int, target: np.ndarray, most: int) -> Work:
-        F, sizes, net = self.architecture.F, self.architecture.sizes, self.net
-        places: dict[str, list[int]] = {"outputs": [], "inputs": [], "deltas": []}
-        end = 0
-        for layer, stride in enumerate(net.strides):
-            for name in places:
-                if name == "inputs" and not net.dropout[layer]:
-                    places[name].append(places["outputs"][layer])
-                    continue
-                places[name].append(end)
-                if name != "deltas" or layer > 0:
-                    end += -(-self.batch * int(stride) // 16) * 16
-        packed, transposed, size = plan.panels(sizes, net.panel)
+    def _work(
+        self, loss: int, update: int, target: np.ndarray, most: int, time_steps: int
+    ) -> tuple[Work, list[plan.Matrix]]:
+        F, sizes, net, loops = self.architecture.F, self.architecture.sizes, self.net, self.architecture.loops
+        self.time_steps = [1] * len(sizes)  # of each layer's outputs that the buffer holds
+        if loops:
+            unrolled = sequences.layout(self.architecture, net, time_steps, self.batch, training=True)
+            places, matrices, end = unrolled.places, unrolled.matrices, unrolled.numbers
+            self.time_steps = unrolled.steps
+        else:
+            places, matrices, end = self._places()
+        clip = 0.0 if self.optimizer is None else float(self.optimizer.clip)
+        packed, transposed, size = plan.panels(matrices, net.panel)
         rows = max(-(-self.batch // GRAIN) * GRAIN, most * ROWS)
-        span, spans = plan.spans(sizes, self.batch)
+        span, spans = (self.batch, 0) if loops else plan.spans(sizes, self.batch)
         # Where spans leave gradients, a tile and its biases are one row.
-        block = max(4096, max(sizes[1:]) * (plan.TILE + 1 if spans else 1)) if update > 0 else 0
-        return Work(
+        widest = max(matrix.columns for matrix in matrices)
+        block = max(4096, widest * (plan.TILE + 1 if spans else 1)) if update > 0 else 0
+        work = Work(
             buffer=aligned(end, F),
             outputs=np.array(places["outputs"], np.int64),
             inputs=np.array(places["inputs"], np.int64),
             deltas=np.array(places["deltas"], np.int64),
+            matrices=np.array(matrices, np.int64),
             panels=aligned(size, F),
             packed=np.array(packed, np.int64),
             transposed=np.array(transposed, np.int64),
@@ -208,15 +220,45 @@ class Runner:
             hits=np.zeros(rows, F),
             span=span,
             partial=aligned(spans * self.parameters.size, F).reshape(spans, self.parameters.size),
-            tiles=plan.tiles(sizes),
+            tiles=plan.tiles(matrices),
             firsts=np.zeros(2, np.int64),
             loss=loss,
             transpose=transpose_address(F),
             mask=plan.mask(sizes, self.architecture.masks),
             clear=blocks.clear(F) if any(mask is not None for mask in self.architecture.masks) else 0,
             update=update,
+            clip=clip,
+            whole=aligned(self.parameters.size if clip else 0, F),
+            squares=np.zeros(-(-self.parameters.size // PART) if clip else 0),
+            unroll=0,
+            unrolled=np.zeros(0, np.int64),
+            places=np.zeros(0, np.int64),
+            score=0,
             barrier=new_barrier(),
         )
+        return (sequences.for_training(unrolled, net, work, self.batch) if loops else work), matrices
+
+    def _places(self) -> tuple[dict[str, list[int]], list[plan.Matrix], int]:
+        """Where the rows' numbers of dense layers begin in the buffer, the layers' matrices, and the buffer's size."""
+        net, sizes = self.net, self.architecture.sizes
+        places: dict[str, list[int]] = {"outputs": [], "inputs": [], "deltas": []}
+        end = 0
+        for layer, stride in enumerate(net.strides):
+            for name in places:
+                if name == "inputs" and not net.dropout[layer]:
+                    places[name].append(places["outputs"][layer])
+                    continue
+                places[name].append(end)
+                if name != "deltas" or layer > 0:
+                    end += -(-self.batch * int(stride) // 16) * 16
+        matrices = [
+            plan.Matrix(
+                int(net.weight[k]), fan_in, fan_out, int(net.bias[k]), places["inputs"][k], int(net.strides[k]), 0,
+                places["deltas"][k + 1], int(net.strides[k + 1]), 0, 1, k > 0,
+            )
+            for k, (fan_in, fan_out) in enumerate(pairwise(sizes))
+        ]  # fmt: skip
+        return places, matrices, end
 
     def prepare(self) -> None:
         """Compile or load all that this runner calls, under one notice, before anything is timed."""

@@ -54,7 +54,7 @@ class ManyRunner:
     ) -> None:
         count, self.F = len(parameters), architecture.F
         workers = min(count, threads or cores())
-        size = engine.plan.offsets(architecture.sizes)[2]
+        size = engine.plan.offsets(architecture.sizes, architecture.loops)[2]
         with compiler.preparing():
             # Each worker's own tables and arrays are those of a network that trains alone.
             self._alone = [
@@ -67,7 +67,7 @@ class ManyRunner:
             self.per_epoch = self._alone[0].per_epoch
             self._runs = [self._run(alone) for alone in self._alone]
             # Where networks cannot go abreast nobody looks at these buffers.
-            self._fits = fits(architecture, batch)
+            self._fits = fits(architecture, batch) and not optimizers[0].clip
             shape = (architecture.sizes, self._alone[0].samples, batch) if self._fits else ((1, 1), 1, 1)
             how: dict[str, Any] = {"loss": loss, "slots": optimizers[0].slots, "F": self.F, "aligned": engine.aligned}
             self._lanes = [abreast.build(*shape, **how) for _ in range(workers)]
@@ -199,7 +199,7 @@ class ManyRunner:
 
 def fits(architecture: engine.Architecture, batch: int) -> bool:
     """Whether networks of this kind may go abreast, and are so small that they gain by it."""
-    P = engine.plan.offsets(architecture.sizes)[2]
+    P = engine.plan.offsets(architecture.sizes, architecture.loops)[2]
     units = sum(architecture.sizes)
     longest = max(batch, *architecture.sizes) <= LONGEST  # beyond, a sum is cut, and has other bits
     plain = not any(architecture.dropout) and all(mask is None for mask in architecture.masks)

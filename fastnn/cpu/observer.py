@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.cpu import train
+from fastnn.cpu import plan, train
 from fastnn.cpu.engine import Runner, aligned
 from fastnn.optimizers import WIDTH
 
@@ -48,7 +48,7 @@ class Observer:
         runner = self._runner
         if self._gradient is None:
             self._gradient = aligned(runner.parameters.size, runner.architecture.F)
-        work = runner.work._replace(update=-1, target=self._gradient)
+        work = runner.work._replace(update=-1, target=self._gradient, clip=0.0)
         runner.call(1, np.eye(1, WIDTH), work, runner.workers, np.zeros((0, 2)))
         return self._gradient
 
@@ -102,17 +102,26 @@ class Observer:
         return int(min(self._runner.batch, self._runner.samples - position * self._runner.batch))
 
     def _rows(self, unit: int, step: int) -> np.ndarray:
-        """A layer's outputs (rows, units) in the buffer, which holds the batch of `step`; 0 are the inputs."""
+        """A layer's outputs (rows, units) in the buffer, which holds the batch of `step`; 0 are the inputs.
+
+        Of a layer that goes through time, the rows of all time steps.
+        """
         runner = self._runner
-        rows, stride = self._batch(step), int(runner.net.strides[unit])
+        rows, stride = self._batch(step) * runner.time_steps[unit], int(runner.net.strides[unit])
         start = int(runner.work.outputs[unit])
         return runner.work.buffer[start : start + rows * stride].reshape(rows, stride)[:, : int(runner.net.sizes[unit])]
 
     def part(self, flat: np.ndarray, layer: int, *, biases: bool = False) -> np.ndarray:
         """A layer's weight in an array laid out like the parameters, flat; with its biases when wanted."""
-        net = self._runner.net
-        start, width = int(net.weight[layer]), int(net.sizes[layer + 1])
-        return flat[start : start + (int(net.sizes[layer]) + biases) * width]
+        start, rows, width = self._weights(layer)
+        return flat[start : start + (rows + biases) * width]
+
+    def _weights(self, layer: int) -> tuple[int, int, int]:
+        """Where a layer's weights begin among the parameters, their rows (with the recurrent ones) and columns."""
+        net, loops = self._runner.net, self._runner.architecture.loops
+        start, fan_in, units = int(net.weight[layer]), int(net.sizes[layer]), int(net.sizes[layer + 1])
+        shapes = plan.parts(fan_in, units, loops[layer] if loops else None)
+        return start, sum(shape[0] for shape in shapes.values() if len(shape) == 2), shapes["weight"][1]
 
     def outputs(self, layer: int, step: int, ends: tuple[float, float], bins: int) -> Summary:
         """Summary of a layer's outputs on the batch of `step`, which must be the last that went through the network."""
@@ -122,13 +131,13 @@ class Observer:
             int(runner.net.sizes[unit]),
             int(runner.net.strides[unit]),
         )
-        summary = describe(runner.work.buffer, start, self._batch(step), width, stride, ends, bins)
+        rows = self._batch(step) * runner.time_steps[unit]
+        summary = describe(runner.work.buffer, start, rows, width, stride, ends, bins)
         return with_dead(summary, self._rows(unit, step)) if summary.zeros > 0 else summary
 
     def weights(self, flat: np.ndarray, layer: int, bins: int) -> Summary:
         """Summary of a layer's weights in an array laid out like the parameters, as gradient and update are."""
-        net = self._runner.net
-        start, rows, width = int(net.weight[layer]), int(net.sizes[layer]), int(net.sizes[layer + 1])
+        start, rows, width = self._weights(layer)
         every = -(-rows * width // MOST_VALUES)
         nowhere = (float("nan"), float("nan"))
         return describe(flat, start, -(-rows // every), width, width * every, nowhere, bins)

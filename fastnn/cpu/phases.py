@@ -25,9 +25,12 @@ import numpy as np
 from fastnn.compiler import inner
 from fastnn.cpu.primitives import call, copy
 
+# Of a row of Work.matrices: the fields of plan.Matrix.
+WEIGHT, ROWS_IN, COLUMNS, BIAS, X, X_ROW, X_SKIP, DZ, DZ_ROW, DZ_SKIP, STEPS, TURNED = range(12)
 GRAIN = 16  # rows that an elementwise block takes at once; workers get whole grains
 ROWS = 48  # rows that a product takes at once: small enough to stay in cache until their activation has run
 TILE = 48  # rows of weights in a tile
+PART = 4096  # numbers of a gradient whose squares are a sum of their own
 
 
 class Net(NamedTuple):
@@ -47,10 +50,11 @@ class Net(NamedTuple):
     drop: int  # address of the dropout block, 0 where nothing is dropped
     seed: int
     gemm: int  # address of the product
-    one: np.ndarray  # F (2,): 0 and 1, so that constants have the right type
+    one: np.ndarray  # F (3,): 0, 1 and 0, so that constants have the right type
     widest: int  # the largest of strides
     scratch: np.ndarray  # F, two blocks of ROWS rows for each worker, for the forward pass alone
     table: np.ndarray  # the network as cpu.predict sees it; empty where it is only trained
+    own: np.ndarray  # int64, what cpu.recurrent predicts with; empty without recurrent layers
 
 
 class Data(NamedTuple):
@@ -70,9 +74,10 @@ class Work(NamedTuple):
     outputs: np.ndarray  # (L + 1,) where the batch's outputs of units l begin, before dropout
     inputs: np.ndarray  # (L + 1,) the same after dropout: what layer l reads
     deltas: np.ndarray  # (L + 1,)
+    matrices: np.ndarray  # (M, 12): plan.Matrix for each matrix of weights, one a layer or, if it is recurrent, two
     panels: np.ndarray  # F, weights in panels
-    packed: np.ndarray  # (L,) where the layer's weight (I, O) begins in panels, -1 where parameters serve as they are
-    transposed: np.ndarray  # (L,) where its transpose (O, I) begins
+    packed: np.ndarray  # (M,) where the matrix (I, O) begins in panels, -1 where parameters serve as they are
+    transposed: np.ndarray  # (M,) where its transpose (O, I) begins, -1 where no deltas go through it
     target: np.ndarray  # F, like parameters: what the tile phase changes, the parameters or a gradient
     m: np.ndarray  # F, what the optimizer remembers, like parameters or empty
     v: np.ndarray  # F
@@ -83,13 +88,20 @@ class Work(NamedTuple):
     hits: np.ndarray  # F, like losses
     span: int  # rows that go through all layers before the next ones
     partial: np.ndarray  # F (spans, parameters): the gradient of each span's rows; none where tiles sum over rows
-    tiles: np.ndarray  # (n, 3): layer, first row, last row + 1
+    tiles: np.ndarray  # (n, 3): matrix, first row, last row + 1
     firsts: np.ndarray  # (workers + 1,): the tiles of worker w are firsts[w] .. firsts[w + 1]
     loss: int  # address of the loss block
     transpose: int  # address of the transpose into panels
     mask: np.ndarray  # uint8, like parameters: 0 where a weight is fixed at 0; empty where none is
     clear: int  # address of the block that does it
     update: int  # address of the update block; 0: target <- c1 target + c0 gradient, -1: the same and parameters stay
+    clip: float  # the gradient's greatest norm, 0: any
+    whole: np.ndarray  # F, like parameters: where its norm is needed, the gradient; else empty
+    squares: np.ndarray  # float64, a sum of squares for each PART of it
+    unroll: int  # address of cpu.recurrent's row phase for networks with recurrent layers, 0 for others
+    unrolled: np.ndarray  # int64, the table that it reads
+    places: np.ndarray  # int64, room for the places of all targets in a batch
+    score: int  # address of its forward pass with losses
     barrier: np.ndarray
 
 
@@ -139,6 +151,11 @@ def activate(net, layer, buffer, start, rows):
 def rows_phase(net, work, data, index, scale, step, worker, workers):
     """Forward, loss and deltas of the worker's rows of the batch whose samples are `index` (B,)."""
     low, high = share(index.size, GRAIN if work.partial.size == 0 else work.span, worker, workers)
+    if work.unroll != 0:
+        call(work.unroll, (work.unrolled.ctypes.data, net.slope.ctypes.data, net.dropout.ctypes.data, data.inputs,
+                           data.targets, index.ctypes.data, work.places.ctypes.data, work.losses.ctypes.data,
+                           work.hits.ctypes.data, index.size, low, high, scale, step, net.seed, worker))  # fmt: skip
+        return
     for r in range(low, high, work.span):
         end = min(r + work.span, high)
         forward_rows(net, work, data, index, r, end, step)
@@ -245,23 +262,26 @@ def drop_rows(net, work, layer, source, target, low, high, step):
 @inner
 def tile_phase(net, work, t, batch, coefficients, worker):
     """Gradient over the batch, update and transposed copy of tile t."""
-    layer, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
-    fan_out, F = net.sizes[layer + 1], net.one.itemsize
-    one, start, rows = net.one.ctypes.data + F, net.weight[layer] + low * fan_out, high - low
+    number, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
+    matrix, F = work.matrices[number], net.one.itemsize
+    columns, one, rows = matrix[COLUMNS], net.one.ctypes.data + F, high - low
+    start = matrix[WEIGHT] + low * columns
     if work.partial.size > 0:
         # The gradient is 1^T of those of the spans, and biases lie behind the last row of weights.
-        count = rows * fan_out + (fan_out if high == net.sizes[layer] else 0)
+        count = rows * columns + (columns if high == matrix[ROWS_IN] else 0)
         partial, spans = work.partial.ctypes.data + start * F, (batch + work.span - 1) // work.span
         change(net, work, (one, 0, 0), (partial, work.partial.shape[1]), start, 1, count, spans, coefficients, worker)
     else:
         # z = x W + b  =>  dW = x^T dz, and db = 1^T dz: the bias is the weight of an input that is always 1
-        x = work.buffer.ctypes.data + (work.inputs[layer] + low) * F
-        dz = work.buffer.ctypes.data + work.deltas[layer + 1] * F, net.strides[layer + 1]
-        change(net, work, (x, 1, net.strides[layer]), dz, start, rows, fan_out, batch, coefficients, worker)
-        if low == 0:
-            change(net, work, (one, 0, 0), dz, net.bias[layer], 1, fan_out, batch, coefficients, worker)
+        x = work.buffer.ctypes.data + (matrix[X] + matrix[X_SKIP] * batch * matrix[X_ROW] + low) * F
+        dz, stride, skip = work.buffer.ctypes.data + matrix[DZ] * F, matrix[DZ_ROW], matrix[DZ_SKIP] * batch
+        right, terms = (dz + skip * stride * F, stride), matrix[STEPS] * batch
+        change(net, work, (x, 1, matrix[X_ROW]), right, start, rows, columns, terms, coefficients, worker)
+        if low == 0 and matrix[BIAS] >= 0:
+            right = dz, stride
+            change(net, work, (one, 0, 0), right, matrix[BIAS], 1, columns, terms + skip, coefficients, worker)
     if work.update >= 0:
-        pack(net, work, layer, low, high)
+        pack(net, work, number, low, high)
 
 
 @inner
@@ -299,15 +319,17 @@ def clear(work, address, start, count):
 
 
 @inner
-def pack(net, work, layer, low, high):
-    """Bring the panels of rows low .. high of a layer's weight, which have just changed, up to date."""
-    fan_in, fan_out, panel, F = net.sizes[layer], net.sizes[layer + 1], net.panel, net.one.itemsize
-    weight, panels = net.parameters[net.weight[layer] :], work.panels
-    if work.packed[layer] >= 0:
+def pack(net, work, number, low, high):
+    """Bring the panels of rows low .. high of a matrix, which have just changed, up to date."""
+    matrix, panel, F = work.matrices[number], net.panel, net.one.itemsize
+    fan_in, fan_out = matrix[ROWS_IN], matrix[COLUMNS]
+    weight, panels = net.parameters[matrix[WEIGHT] :], work.panels
+    if work.packed[number] >= 0:
         for o in range(0, fan_out, panel):
             columns = min(panel, fan_out - o) * F
-            to = panels.ctypes.data + (work.packed[layer] + o * fan_in) * F
+            to = panels.ctypes.data + (work.packed[number] + o * fan_in) * F
             for i in range(low, high):
                 copy(to + i * panel * F, weight.ctypes.data + (i * fan_out + o) * F, columns)
-    if layer > 0:
-        call(work.transpose, (weight.ctypes.data, panels.ctypes.data + work.transposed[layer] * F, low, high, fan_out))
+    if work.transposed[number] >= 0:
+        to = panels.ctypes.data + work.transposed[number] * F
+        call(work.transpose, (weight.ctypes.data, to, low, high, fan_out))

@@ -175,8 +175,11 @@ def pack_panels(weight, panels, rows, columns, panel, size, workers, worker):
 
 
 @kernel
-def score(table, size, data, loss, losses, hits, columns, counting, sums, scale, workers, worker):
-    """Loss and hits of every block of ROWS rows of `data` (phases.Data), into sums (blocks, 2); workers share them."""
+def score(table, size, data, loss, losses, hits, columns, counting, sums, scale, whole, workers, worker):
+    """Loss and hits of every block of ROWS rows of `data` (phases.Data), into sums (blocks, 2); workers share them.
+
+    `whole`: address of the pass with losses for networks that are not made of dense layers alone, or 0.
+    """
     layers, width = table[LAYERS], table[OUTPUTS]
     scratch, other = table[SCRATCH] + 2 * worker * table[BLOCK], table[SCRATCH] + (2 * worker + 1) * table[BLOCK]
     z, spare = (scratch, other) if layers % 2 == 1 else (other, scratch)
@@ -184,11 +187,15 @@ def score(table, size, data, loss, losses, hits, columns, counting, sums, scale,
     blocks = sums.shape[0]
     for b in range(worker * blocks // workers, (worker + 1) * blocks // workers):
         rows = min(ROWS, data.samples - b * ROWS)
-        x = data.inputs + b * ROWS * data.row * size
-        call(table[PREDICT], (table.ctypes.data, x, table[SLOPES], x, rows, 0, worker, 0))
-        for r in range(0, rows, GRAIN):
+        x, targets = data.inputs + b * ROWS * data.row * size, data.targets + b * ROWS * data.target_row
+        if whole != 0:
+            call(whole, (table.ctypes.data, table[SLOPES], x, targets, rows, losses[worker].ctypes.data,
+                         hits[worker].ctypes.data, loss, worker))  # fmt: skip
+        else:
+            call(table[PREDICT], (table.ctypes.data, x, table[SLOPES], x, rows, 0, worker, 0))
+        for r in range(0, rows if whole == 0 else 0, GRAIN):
             space = columns[worker].ctypes.data
-            call(loss, (z + r * stride * size, spare, stride, width, data.targets + b * ROWS * data.target_row,
+            call(loss, (z + r * stride * size, spare, stride, width, targets,
                         counting.ctypes.data + r * 8, losses[worker].ctypes.data + r * size,
                         hits[worker].ctypes.data + r * size, min(GRAIN, rows - r), GRAIN, scale,
                         space, space + 2 * GRAIN * size, space + (2 + width) * GRAIN * size))  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn import compiler
-from fastnn.cpu import blocks, engine, predict
+from fastnn.cpu import blocks, engine, plan, predict, recurrent
 from fastnn.cpu.phases import GRAIN, ROWS
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team, cores
@@ -17,19 +17,24 @@ SCORE_FROM = 4 * ROWS  # rows of an evaluation that threads share
 
 
 class Predictor:
-    """Predicts with the network that `parameters` (from engine.aligned) hold at the time of each call."""
+    """Predicts with the network that `parameters` (from engine.aligned) hold at the time of each call.
 
-    def __init__(self, architecture: engine.Architecture, parameters: np.ndarray) -> None:
-        self.architecture = architecture
+    With recurrent layers: for sequences of `steps` time steps, of which rows x and out have those that they read and
+    write as axes of their own.
+    """
+
+    def __init__(self, architecture: engine.Architecture, parameters: np.ndarray, steps: int = 1) -> None:
+        self.architecture, self.steps = architecture, steps
         self.most = cores()
         with compiler.preparing():
-            self.net = engine.build(architecture, parameters, self.most, predicts=True)
+            self.net = engine.build(architecture, parameters, self.most, predicts=True, steps=steps)
             self._few = predict.from_python(architecture.F)
         self._table = self.net.table
         # Nanoseconds a row, within a third for shapes from 4-16-1 to 784-512-512-10 (Zen 3): 50 operations in one, and
         # one a number for its activation and what is not arithmetic.
-        pairs = zip(architecture.sizes, architecture.sizes[1:], strict=False)
-        self._row = sum(a * b for a, b in pairs) // 25 + int(self.net.vectors[1:].sum())
+        products = sum(plan.products(architecture.sizes, architecture.loops, steps))
+        self._row = products // 25 + steps * int(self.net.vectors[1:].sum())
+        self._score = recurrent.score_address(architecture.F) if architecture.loops else 0
         self._many_from = -(-THREADS_FROM // self._row)
         self._team = Team(self.most)
         self._barrier = new_barrier()
@@ -57,7 +62,7 @@ class Predictor:
         rows, size = x.shape[0], x.itemsize
         large = rows >= self._many_from
         workers = min(self.most, -(-rows // predict.TILE)) if large else 1
-        pack = large and rows >= PACK_FROM
+        pack = large and rows >= PACK_FROM and not self.architecture.loops
         table = self._packed() if pack else self._table
         self._team.run(
             predict.many_rows, table, size, x.ctypes.data, rows, out.ctypes.data, int(check), int(pack), self._barrier,
@@ -90,7 +95,7 @@ class Predictor:
             address = blocks.loss(loss, F)
             self._team.run(
                 predict.score, self._table, x.itemsize, engine.describe_data(x, y), address, losses, hits, columns,
-                np.arange(ROWS), sums, F(1), workers, barrier=self._barrier, workers=workers,
+                np.arange(ROWS), sums, F(1), self._score, workers, barrier=self._barrier, workers=workers,
             )  # fmt: skip
         mean, right = np.add.accumulate(sums, axis=0)[-1]  # one after the other, as training adds them
         return float(mean / rows), float(right)

@@ -64,6 +64,26 @@ def move(typingctx: Any, target: Any, source: Any, like: Any) -> Any:
     return types.void(types.intp, types.intp, like), codegen
 
 
+@intrinsic
+def ahead(typingctx: Any, pointer: Any, count: Any) -> Any:
+    """The pointer `count` numbers ahead of `pointer`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return pointer(pointer, types.intp), codegen
+
+
+@intrinsic
+def at_address(typingctx: Any, like: Any, address: Any) -> Any:
+    """A pointer of the type of `like` to what is at `address`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[1], args[0].type)
+
+    return like(like, types.intp), codegen
+
+
 def replacing(*names: str) -> Any:
     """replace(of, values): the NamedTuple `of` with a tuple of other values of the same types in its fields `names`."""
 

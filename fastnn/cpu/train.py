@@ -7,8 +7,21 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.compiler import inner, kernel
-from fastnn.cpu.phases import GRAIN, ROWS, Data, clear, forward, lose, pack, rows_phase, tile_phase
-from fastnn.cpu.primitives import wait_for_all
+from fastnn.cpu.phases import (
+    COLUMNS,
+    GRAIN,
+    PART,
+    ROWS,
+    WEIGHT,
+    Data,
+    clear,
+    forward,
+    lose,
+    pack,
+    rows_phase,
+    tile_phase,
+)
+from fastnn.cpu.primitives import call, replacing, wait_for_all
 from fastnn.random import shuffle
 
 
@@ -54,6 +67,12 @@ def evaluate_blocks(net, work, data, counting, sums, worker, workers):
     losses, hits = work.losses[worker * ROWS :], work.hits[worker * ROWS :]
     for b in range(worker * blocks // workers, (worker + 1) * blocks // workers):
         rows = min(ROWS, data.samples - b * ROWS)
+        if work.score != 0:
+            call(work.score, (net.table.ctypes.data, net.slope.ctypes.data, data.inputs + b * ROWS * data.row * F,
+                              data.targets + b * ROWS * data.target_row, rows, losses.ctypes.data, hits.ctypes.data,
+                              work.loss, worker))  # fmt: skip
+            add_up(sums, b, losses, hits, rows)
+            continue
         at = forward(net, data.inputs + b * ROWS * data.row * F, data.row, rows, worker)
         z = net.scratch.ctypes.data + at * F
         other = net.scratch.ctypes.data + (at + half if at < half else at - half) * F
@@ -62,11 +81,77 @@ def evaluate_blocks(net, work, data, counting, sums, worker, workers):
             index, some = counting.ctypes.data + r * 8, min(GRAIN, rows - r)
             there = losses.ctypes.data + r * F, hits.ctypes.data + r * F
             lose(net, work, z + r * stride * F, other, targets, index, there[0], there[1], some, net.one[0], worker)
-        loss, hit = 0.0, 0.0
-        for r in range(rows):
-            loss += losses[r]
-            hit += hits[r]
-        sums[b, 0], sums[b, 1] = loss, hit
+        add_up(sums, b, losses, hits, rows)
+
+
+@inner
+def add_up(sums, b, losses, hits, rows):
+    """The loss and hits of block b, in the order of its rows."""
+    loss, hit = 0.0, 0.0
+    for r in range(rows):
+        loss += losses[r]
+        hit += hits[r]
+    sums[b, 0], sums[b, 1] = loss, hit
+
+
+gradient_only = replacing("target", "update", "clip")
+
+
+@inner
+def update_clipped(net, work, rows, coefficients, worker, workers):
+    """The tile phase in four, where the update needs the norm of the whole gradient; False if the work was aborted.
+
+    Gradients of all tiles, squares of their parts, updates of the same parts, panels: three barriers more.
+    """
+    F, address = net.one.itemsize, work.whole.ctypes.data
+    plain = gradient_only(work, (work.whole, -1, 0.0))
+    for t in range(work.firsts[worker], work.firsts[worker + 1]):
+        tile_phase(net, plain, t, rows, net.one[1:], worker)
+    if not wait_for_all(work.barrier, workers):
+        return False
+    count, parts = work.whole.size, work.squares.size
+    first, last = worker * parts // workers, (worker + 1) * parts // workers
+    for p in range(first, last):
+        work.squares[p] = squares(work.whole, p * PART, min(count, (p + 1) * PART))
+    if not wait_for_all(work.barrier, workers):
+        return False
+    total = 0.0
+    for p in range(parts):
+        total += work.squares[p]
+    factor = work.clip / (np.sqrt(total) + 1e-6)  # torch.nn.utils.clip_grad_norm_
+    scale = net.one.dtype.type(1.0 if factor > 1.0 else factor)
+    for p in range(first, last):
+        at, some = p * PART * F, min(PART, count - p * PART)
+        w, g, one = work.target.ctypes.data + at, address + at, net.one.ctypes.data + F
+        if work.update == 0:
+            call(net.gemm, (one, 0, 0, g, 0, net.panel, w, 0, w, 0, 1, some, 1, coefficients[0] * scale,
+                            coefficients[1]))  # fmt: skip
+        else:
+            call(net.gemm, (one, 0, 0, g, 0, net.panel, g, 0, g, 0, 1, some, 1, scale, net.one[0]))
+            m, v = work.m.ctypes.data + at, work.v.ctypes.data + at
+            call(work.update, (w, g, m, v, some, coefficients.ctypes.data))
+    if not wait_for_all(work.barrier, workers):
+        return False
+    for t in range(work.firsts[worker], work.firsts[worker + 1]):
+        pack(net, work, work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2])
+    return True
+
+
+@inner
+def squares(values, begin, end):
+    """Sum of the squares of values[begin:end], as four sums of every fourth."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    i = begin
+    while i + 4 <= end:
+        a += np.float64(values[i]) * np.float64(values[i])
+        b += np.float64(values[i + 1]) * np.float64(values[i + 1])
+        c += np.float64(values[i + 2]) * np.float64(values[i + 2])
+        d += np.float64(values[i + 3]) * np.float64(values[i + 3])
+        i += 4
+    while i < end:
+        a += np.float64(values[i]) * np.float64(values[i])
+        i += 1
+    return (a + b) + (c + d)
 
 
 @kernel
@@ -77,12 +162,12 @@ def train(net, work, data, run, worker):
     per_epoch = (samples + batch - 1) // batch
     ended = 0
     for t in range(work.firsts[worker], work.firsts[worker + 1]):  # a caller may have written new weights
-        layer, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
+        number, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
         if work.update >= 0:
-            start = net.weight[layer] + low * net.sizes[layer + 1]
+            start = work.matrices[number, WEIGHT] + low * work.matrices[number, COLUMNS]
             address = net.parameters.ctypes.data + start * net.one.itemsize
-            clear(work, address, start, (high - low) * net.sizes[layer + 1])
-        pack(net, work, layer, low, high)
+            clear(work, address, start, (high - low) * work.matrices[number, COLUMNS])
+        pack(net, work, number, low, high)
     if not wait_for_all(work.barrier, workers):
         return
     for s in range(run.steps):
@@ -99,8 +184,12 @@ def train(net, work, data, run, worker):
         rows_phase(net, work, data, index, scale, step, worker, workers)
         if not wait_for_all(work.barrier, workers):
             return
-        for t in range(work.firsts[worker], work.firsts[worker + 1]):
-            tile_phase(net, work, t, rows, run.coefficients[s], worker)
+        if work.clip > 0.0:
+            if not update_clipped(net, work, rows, run.coefficients[s], worker, workers):
+                return
+        else:
+            for t in range(work.firsts[worker], work.firsts[worker + 1]):
+                tile_phase(net, work, t, rows, run.coefficients[s], worker)
         if worker == 0:
             loss, hits = 0.0, 0.0
             for r in range(rows):

@@ -134,6 +134,8 @@ class Runner:
         first_epoch: int = 0,
         target: np.ndarray | None = None,
     ) -> None:
+        if optimizer is not None and optimizer.clip:
+            raise ValueError(f"optimizer: {optimizer!r}; expected a clip of 0 on the GPU")
         F, sizes = architecture.F, architecture.sizes
         self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
         self.parameters, self._target = parameters, target
