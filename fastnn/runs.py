@@ -263,7 +263,7 @@ def _state(path: Path, file: Path, trainer: Any, epochs: int) -> Any:
     sums = np.array(training["epoch_sums"], np.float64)
     missing = len(trainer.keep().memory) - len(memory)
     memory = (*memory, *[np.empty(0, parameters.dtype)] * missing)
-    return State(step, parameters, memory, rate, seconds, sums, history, snapshot)
+    return State(step, parameters, memory, rate, seconds, sums, history, len(history.loss), snapshot)
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ class State:
     """A moment of training, to go back to: `Trainer.restore` continues from it with the same bits.
 
     `step` counts updates; `parameters` and the optimizer's `memory` are flat copies; the rest is what a trainer shows.
+    Of `history`, which grows on with the trainer, the first `epochs` numbers are of this moment: a copy in each of some
+    hundred states was most of their memory after ten thousand epochs.
     """
 
     step: int
@@ -43,6 +45,7 @@ class State:
     seconds: float
     epoch_sums: np.ndarray
     history: History
+    epochs: int
     snapshot: Snapshot
 
     @property
@@ -53,8 +56,7 @@ class State:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, but for what all states share."""
-        numbers = sum(array.nbytes for array in (self.parameters, *self.memory))
-        return numbers + 8 * sum(len(values) for values in vars(self.history).values())
+        return sum(array.nbytes for array in (self.parameters, *self.memory))
 
 
 def _pair(data: Any, x: str, y: str) -> tuple[Any, Any]:
@@ -354,11 +356,10 @@ class Trainer:
 
     def keep(self) -> State:
         """This moment, to go back to; from the thread that runs, between two snapshots, or while none runs."""
-        kept, history = self._runner.keep(), self.history
-        copied = History(*(list(values) for values in vars(history).values()))
+        kept = self._runner.keep()
         return State(
             kept.step, kept.arrays[0], kept.arrays[1:], self.learning_rate, self._seconds, self._epoch_sums.copy(),
-            copied, self._latest,
+            self.history, len(self.history.loss), self._latest,
         )  # fmt: skip
 
     def restore(self, state: State) -> Snapshot:
@@ -377,6 +378,7 @@ class Trainer:
         self.network.epochs = self._first_epoch + self._runner.epoch
         self.learning_rate, self._seconds = state.learning_rate, state.seconds
         self._epoch_sums = state.epoch_sums.copy()
-        self.history = History(*(list(values) for values in vars(state.history).values()))
+        # New lists: states that come later still need those that are there.
+        self.history = History(*(values[: state.epochs] for values in vars(state.history).values()))
         self._latest = replace(state.snapshot, state=self.state, epochs=self._latest.epochs, message="", culprit=None)
         return self._latest

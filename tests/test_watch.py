@@ -1,5 +1,6 @@
 """Looking at a network in training: what is seen is right, and training does not feel it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -143,6 +144,21 @@ def test_going_back_while_it_runs():
     run.restore(state)
     run.step()
     assert first == 45 and next(going).step == 6
+
+
+def test_going_back_and_elsewhere_and_on_again_has_the_history_of_each():
+    run = trainer()
+    list(run.run(1))
+    early = run.keep()
+    list(run.run(2))
+    late, history = run.keep(), replace(run.history, loss=list(run.history.loss))
+    run.restore(early)
+    assert run.history.loss == history.loss[:1]
+    run.set_learning_rate(0.5)
+    list(run.run(2))
+    assert run.history.loss[:1] == history.loss[:1] and run.history.loss != history.loss
+    run.restore(late)
+    assert run.history.loss == history.loss and len(run.history.val_loss) == len(history.val_loss)
 
 
 @pytest.mark.parametrize(("weights", "inputs", "culprit"), [(1e200, 1.0, (1, "outputs")), (1.0, 1e10, (0, "weights"))])
