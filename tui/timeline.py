@@ -8,6 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 MOST_STATES = 240
+# Half an hour of training is to take less than 20 MB. Where a state is large a dozen are kept all the same, as long as
+# they do not take the second limit.
+ROOM = 8 << 20
+FEWEST_STATES = 12
 MOST_BYTES = 128 << 20
 SECONDS = 0.25  # between two moments that are kept while training runs
 
@@ -15,8 +19,8 @@ SECONDS = 0.25  # between two moments that are kept while training runs
 class Timeline:
     """Kept states by rising step, thinned as they grow many: recent ones lie close together, old ones far apart."""
 
-    def __init__(self, most_states: int = MOST_STATES, most_bytes: int = MOST_BYTES) -> None:
-        self._most_states, self._most_bytes = most_states, most_bytes
+    def __init__(self, most_states: int = MOST_STATES, room: int = ROOM, most_bytes: int = MOST_BYTES) -> None:
+        self._most_states, self._room, self._most_bytes = most_states, room, most_bytes
         self.clear()
 
     def clear(self) -> None:
@@ -47,8 +51,12 @@ class Timeline:
         self._states.append(state)
         self._bytes += state.nbytes
         self._next = time.monotonic() + SECONDS
-        while len(self._steps) > 2 and (len(self._steps) > self._most_states or self._bytes > self._most_bytes):
+        while len(self._steps) > 2 and self._is_full():
             self._thin()
+
+    def _is_full(self) -> bool:
+        count, size = len(self._steps), self._bytes
+        return count > self._most_states or size > self._most_bytes or (count > FEWEST_STATES and size > self._room)
 
     def _thin(self) -> None:
         """Drop the state that is missed least: its neighbors are close, for how long ago it is."""

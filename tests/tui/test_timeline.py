@@ -49,3 +49,6 @@ def test_memory_is_bounded():
     assert line.nbytes <= 200 and len(line.steps) == 20
     line.clear()
     assert line.nbytes == 0 and line.steps == ()
+    assert len(filled(range(1000), room=150).steps) == 15
+    assert len(filled(range(1000), room=50).steps) == 12, "a dozen, where they are large"
+    assert len(filled(range(1000), room=50, most_bytes=30).steps) == 3
