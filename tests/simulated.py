@@ -70,8 +70,19 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
     yield "prediction", both(pair(dtype, fnn.Dense(5, "tanh")), lambda net: net(X.astype(dtype)))
     mask = np.arange(4 * 5).reshape(4, 5) % 3 > 0
     adam = fnn.Adam(0.1)
+    wide = both(pair(dtype, fnn.Dense(129, "tanh")), lambda net: net.gradient(X[:3], LABELS[:3]))
+    yield "wider than the fused path takes", wide
     yield "masks", trained(dtype, fnn.Dense(5, "relu", mask=mask), optimizer=adam)
     yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))
+
+
+def of_shape(dtype: str, shape: Any) -> Iterator[tuple[str, float]]:
+    """Training with blocks of several threads."""
+    from fastnn.cuda import products
+
+    products.TINY = products.Shapes(shape, shape, shape)
+    for name, difference in training(dtype):
+        yield f"{name} {tuple(shape)}", difference
 
 
 def watching(dtype: str) -> Iterator[tuple[str, float]]:
@@ -106,10 +117,9 @@ if __name__ == "__main__":
     sys.setswitchinterval(1e-4)
     dtype, *rest = sys.argv[1:]
     if rest:
-        from fastnn.cuda import products
+        from fastnn.cuda.products import Shape
 
-        products.SMALL = products.Shape(4, 4, 4, 2, 2, 2)
-        parts = [training(dtype)]
+        parts = [of_shape(dtype, Shape(4, 4, 4, 2, 2, 2)), of_shape(dtype, Shape(8, 4, 2, 4, 2, 1))]
     else:
         parts = [formulas(dtype), training(dtype), watching(dtype)] if dtype == "float32" else [training(dtype)]
     json.dump({name: difference for part in parts for name, difference in part}, sys.stdout)

@@ -15,100 +15,16 @@ import numpy as np
 
 from fastnn.cpu import plan, train
 from fastnn.cpu.engine import Architecture, Kept, Result, join
-from fastnn.cuda import layout, phases
+from fastnn.cuda import layout, weights
+from fastnn.cuda.batches import EVALUATED, Batches
+from fastnn.cuda.graphs import Graphs
 from fastnn.cuda.memory import check_room, guarded, upload
-from fastnn.cuda.products import SMALL, tiles
-from fastnn.cuda.target import SIMULATED, cuda
+from fastnn.cuda.target import cuda
 from fastnn.errors import DeviceError, is_finite
 from fastnn.optimizers import WIDTH, Optimizer
 
-EVALUATED = 8 if SIMULATED else 4096  # rows of an evaluation or prediction that go through the network together
 MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
 MOST_STEPS = 4096
-
-
-class Pass:
-    """A network on the device and the rows of a data set that go through it in batches.
-
-    `parameters` is the device's array; `inputs` (n, fan_in) and `targets` are checked arrays of the host; `slots` is
-    how many batches' losses there is room for.
-    """
-
-    def __init__(
-        self, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray, batch: int, *,
-        loss: str, slots: int, training: bool = False,
-    ) -> None:  # fmt: skip
-        F = architecture.F
-        self.architecture, self.F, self.parameters, self.batch = architecture, F, parameters, batch
-        self.samples, self.target_row = len(inputs), int(np.prod(targets.shape[1:]))
-        self.layout = layout.layout(architecture, batch, training=training)
-        self.table, self.slopes = upload(self.layout.table), upload(self.layout.slopes)
-        self.edges, self.scales = upload(self.layout.edges), upload(self.layout.scales)
-        self.inputs, self.targets = upload(inputs.reshape(-1)), upload(targets.reshape(-1).astype(F, copy=False))
-        self.order = upload(np.arange(self.samples, dtype=np.uint32))
-        self.buffer = cuda.device_array(self.layout.size, F)
-        self.losses, self.hits = cuda.device_array(slots * batch, F), cuda.device_array(slots * batch, F)
-        self.space = cuda.device_array(2 * batch, F)
-        self._state = np.zeros(phases.WORDS, np.uint64)
-        self._state[[phases.BATCH, phases.SAMPLES, phases.SEED]] = batch, self.samples, architecture.seed
-        self.state = upload(self._state)
-        self._take, self._forward = phases.take(F), phases.forward(F, SMALL)
-        self._lose, self._backward = phases.lose(F, loss), phases.backward(F, SMALL)
-
-    def seek(self, position: int, slot: int, step: int) -> None:
-        """The next batches are from `position` of the epoch, their results go to `slot`, and step is `step`."""
-        self._state[[phases.POSITION, phases.SLOT, phases.STEP]] = position, slot, step
-        self.state.copy_to_device(self._state)
-
-    def forward(self, s: int) -> None:
-        """Outputs of all layers for batch s."""
-        number = np.uint32(s)
-        if self.layout.edges[0]:
-            count = self.batch * self.architecture.sizes[0]
-            self._take[-(-count // phases.THREADS), phases.THREADS](
-                self.inputs, self.buffer, self.table, self.edges, self.scales, self.order, self.state, number
-            )
-        for layer, fan_out in enumerate(self.architecture.sizes[1:]):
-            self._forward[tiles(self.batch, fan_out), SMALL.threads](
-                self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
-                self.state, np.uint32(layer), number,
-            )  # fmt: skip
-
-    def lose(self, s: int) -> None:
-        """Losses, hits and deltas of the last layer for batch s."""
-        self._lose[-(-self.batch // phases.THREADS), phases.THREADS](
-            self.targets, np.uint32(self.target_row), self.buffer, self.table, self.slopes, self.order, self.state,
-            self.losses, self.hits, self.space, np.uint32(len(self.architecture.sizes) - 2), np.uint32(s),
-        )  # fmt: skip
-
-    def backward(self, s: int) -> None:
-        """Deltas of the layers before the last for batch s."""
-        for layer in range(len(self.architecture.sizes) - 2, 0, -1):
-            self._backward[tiles(self.batch, self.architecture.sizes[layer]), SMALL.threads](
-                self.parameters, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order, self.state,
-                np.uint32(layer), np.uint32(s),
-            )  # fmt: skip
-
-    def results(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of losses and hits of the batches in the first slots, which have `rows` rows, as float64."""
-        end = len(rows) * self.batch
-        inside = np.arange(self.batch) < rows[:, None]
-        both = []
-        for array in (self.losses, self.hits):
-            found = array[:end].copy_to_host().reshape(len(rows), self.batch)
-            both.append(np.where(inside, found, 0).sum(axis=1, dtype=np.float64))
-        return both[0], both[1]
-
-    def score(self) -> tuple[float, float]:
-        """Mean loss of all rows, and how many are predicted right."""
-        blocks = -(-self.samples // self.batch)
-        self.seek(0, 0, 0)
-        for b in range(blocks):
-            self.forward(b)
-            self.lose(b)
-        rows = np.minimum(self.batch, self.samples - np.arange(blocks) * self.batch)
-        losses, hits = self.results(rows)
-        return float(losses.sum() / self.samples), float(hits.sum())
 
 
 class Runner:
@@ -157,22 +73,32 @@ class Runner:
             self._backup = [cuda.device_array(array.size, F) for array in self._memory[:slots]]
             self._coefficients = cuda.device_array((self._slots, WIDTH), F)
             self._gradient: Any = None
-            self.batches = Pass(
+            self.batches = Batches(
                 architecture, self._parameters, *data, batch, loss=loss, slots=self._slots, training=True
             )
             self._scored = None
             if validation is not None:
                 rows = min(EVALUATED, len(validation[0]))
                 blocks = -(-len(validation[0]) // rows)
-                self._scored = Pass(architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
-        self._tiles = layout.tiles(sizes, SMALL)
-        self._tiles_there = upload(self._tiles)
+                self._scored = Batches(architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
+        self._prepare_change(None if optimizer is None else optimizer.name, slots)
         self._mask = plan.mask(sizes, architecture.masks)
         self._mask_there = upload(self._mask if self._mask.size else np.ones(1, np.uint8))
-        name = None if optimizer is None else optimizer.name
-        self._change, self._slope = phases.change(F, SMALL, name, slots), phases.change(F, SMALL, None, 0)
         self._order = np.arange(self.samples, dtype=np.int64)
         self._epoch_there = -1  # whose order is on the device
+
+    def _prepare_change(self, rule: str | None, slots: int) -> None:
+        F, sizes = self.architecture.F, self.architecture.sizes
+        shape = weights.shape_for(F, sizes, self.batch)
+        tiles = layout.tiles(sizes, shape)
+        parts = weights.parts_of(len(tiles), self.batch)
+        self._grid, self._threads = (len(tiles), parts), shape.threads
+        partial = cuda.device_array(parts * len(tiles) * shape.rows * shape.columns if parts > 1 else 1, F)
+        self._sharing = (partial, upload(np.zeros(len(tiles), np.int32)))
+        self._tiles = upload(tiles)
+        self._change: Any = None if rule is None else weights.change(F, shape, rule, slots)
+        self._slope = weights.change(F, shape, None, 0)
+        self._graphs = Graphs(self._launch, self.batches.state)
 
     def _bytes(self, data: Any, validation: Any) -> int:
         """What goes to the device; the tables, which are small, are left out."""
@@ -275,8 +201,7 @@ class Runner:
         while done < steps:
             some = min(steps - done, self.steps_left_in_epoch)
             self._aim(done)
-            for s in range(some):
-                self._launch(s)
+            self._graphs.run(some)
             self.step, done = self.step + some, done + some
             if self._scored is not None and self.step % self.per_epoch == 0:
                 validation.append(self._scored.score())
@@ -302,18 +227,16 @@ class Runner:
             self._epoch_there = epoch
         self.batches.seek(self.step % self.per_epoch, slot, self.first + self.step)
 
-    def _launch(self, s: int, *, gradient: bool = False) -> None:
+    def _launch(self, s: int, stream: Any = 0, *, gradient: bool = False) -> None:
         """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""
         batches = self.batches
-        batches.forward(s)
-        batches.lose(s)
-        batches.backward(s)
+        batches.rows(s, stream)
         if gradient and self._gradient is None:
             self._gradient = cuda.device_array(self.parameters.size, self.architecture.F)
         kernel, target = (self._slope, self._gradient) if gradient else (self._change, self._parameters)
-        kernel[len(self._tiles), SMALL.threads](
+        kernel[self._grid, self._threads, stream](
             target, *self._memory, batches.inputs, batches.buffer, batches.table, batches.order, batches.state,
-            self._coefficients, self._tiles_there, self._mask_there, self._mask.size > 0, np.uint32(s),
+            self._coefficients, self._tiles, self._mask_there, self._mask.size > 0, *self._sharing, np.uint32(s),
         )  # fmt: skip
 
     def gradient(self, target: np.ndarray | None = None) -> float:

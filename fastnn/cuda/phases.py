@@ -8,7 +8,8 @@ run-time data: one compile serves every architecture, as on the CPU.
 Arrays: `parameters` F (P,) flat: weight (I, O) and bias (O,) of each layer in turn; `inputs` F (n * sizes[0],);
 `buffer` F: outputs and deltas of a batch; `table` uint32 (L, FIELDS); `slopes` F (L,); `edges` uint64 (L,) and
 `scales` F (L,): the dropout of what each layer reads; `order` uint32 (n,): the samples in the order of training;
-`state` uint64 (WORDS,).
+`state` uint64 (WORDS,); `targets` F: labels (n,) or numbers (n * `target_row`,); `losses` and `hits` F: of each row,
+for whole batches.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas
-from fastnn.cuda.products import Shape, place, product
-from fastnn.cuda.target import cuda, device, kernel, plain
+from fastnn.cuda.products import Shape, place, product, room
+from fastnn.cuda.target import cuda, device, kernel, number, plain
 
 # A layer's row of the table. READ, WROTE, NEXT and DELTA are places in the buffer: of what the layer reads, of its
 # outputs before and after the next layer's dropout, and of the deltas of its outputs.
@@ -43,43 +44,44 @@ def batch_of(state, s):
     return U(first), U(min(state[BATCH], state[SAMPLES] - first))
 
 
-@lru_cache
-def take(F: type) -> Any:
-    """Kernel: the batch's inputs into the buffer, with their dropout; a thread an element of batch x sizes[0]."""
-    dropped = formulas.dropout(F)
-
-    @kernel(THREADS)
-    def take_rows(inputs, buffer, table, edges, scales, order, state, s):
-        at = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x)
-        width, begin = table[0, IN], table[0, READ]
-        first, rows = batch_of(state, s)
-        row, column = U(at // width), U(at % width)
-        if row < rows:
-            x = inputs[U(order[first + row]) * width + column]
-            buffer[begin + at] = dropped(x, edges[0], scales[0], state[SEED], state[STEP] + s, U(0), row, column)
-
-    return take_rows
+# ---- what both paths are made of -------------------------------------------------------------------------------------
 
 
 @lru_cache
-def forward(F: type, shape: Shape) -> Any:
-    """Kernel: y = f(x W + b) of one layer, a block a tile of y (B, O), and y after the next layer's dropout."""
+def forward_tile(F: type, shape: Shape) -> Any:
+    """The function for a tile of y = f(x W + b) of a layer, and of y after the next layer's dropout."""
     value, dropped, where = formulas.activations(F)[0], formulas.dropout(F), place(shape)
     accumulate = product(F, shape, False, False)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
-    rows_of, columns_of = shape.rows, shape.columns
 
-    @kernel(shape.threads)
-    def layer_forward(parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s):
-        out = cuda.local.array((down, across), F)
+    @device
+    def tile(
+        parameters,
+        inputs,
+        buffer,
+        table,
+        slopes,
+        edges,
+        scales,
+        order,
+        state,
+        layer,
+        s,
+        m0,
+        n0,
+        left,
+        right,
+        parts,
+        out,
+    ):
         first, rows = batch_of(state, s)
-        m0, n0 = U(cuda.blockIdx.y) * U(rows_of), U(cuda.blockIdx.x) * U(columns_of)
-        if m0 >= rows:
-            return
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
         gathered = table[layer, GATHERED] != U(0)
         x = inputs if gathered else buffer[table[layer, READ] :]
-        accumulate(x, fan_in, parameters[weight:], fan_out, order, first, gathered, rows, fan_out, fan_in, m0, n0, out)
+        accumulate(
+            x, fan_in, parameters[weight:], fan_out, order, first, gathered, rows, fan_out, U(0), fan_in, m0, n0,
+            left, right, parts, out,
+        )  # fmt: skip
         at, column = where()
         bias, code, slope = weight + fan_in * fan_out, table[layer, CODE], slopes[layer]
         wrote, after = table[layer, WROTE], table[layer, NEXT]
@@ -96,16 +98,103 @@ def forward(F: type, shape: Shape) -> Any:
                             y, edges[unit], scales[unit], state[SEED], state[STEP] + s, unit, r, c
                         )
 
+    return tile
+
+
+@lru_cache
+def backward_tile(F: type, shape: Shape) -> Any:
+    """The function for a tile of the deltas of units `layer` from those of its outputs: dz' = (dz W^T) f'(y)."""
+    derivative, dropped, where = formulas.activations(F)[1], formulas.dropout(F), place(shape)
+    accumulate = product(F, shape, False, True)
+    down, across = shape.thread_rows // shape.groups, shape.thread_columns
+    none = np.uint64(0)
+
+    @device
+    def tile(parameters, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, left, right, parts, out):
+        first, rows = batch_of(state, s)
+        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
+        accumulate(
+            buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, first, False, rows, fan_in,
+            U(0), fan_out, m0, n0, left, right, parts, out,
+        )  # fmt: skip
+        at, column = where()
+        below = U(layer - U(1))
+        code, slope = table[below, CODE], slopes[below]
+        wrote, delta = table[below, WROTE], table[below, DELTA]
+        for i in range(down):
+            r = U(m0 + at + U(i))
+            for j in range(across):
+                c = U(n0 + column + U(j))
+                if r < rows and c < fan_in:
+                    d = out[i, j]
+                    if edges[layer] != none:
+                        d = dropped(d, edges[layer], scales[layer], state[SEED], state[STEP] + s, layer, r, c)
+                    d = d * derivative(code, buffer[wrote + r * fan_in + c], slope)
+                    buffer[delta + r * fan_in + c] = d
+
+    return tile
+
+
+@lru_cache
+def take_one(F: type) -> Any:
+    """The function for one input (row, column) of a batch after its dropout, into the buffer."""
+    dropped = formulas.dropout(F)
+
+    @device
+    def take(inputs, buffer, table, edges, scales, order, state, s, first, row, column):
+        width = table[0, IN]
+        x = inputs[U(order[first + row]) * width + column]
+        y = dropped(x, edges[0], scales[0], state[SEED], state[STEP] + s, U(0), row, column)
+        buffer[table[0, READ] + row * width + column] = y
+
+    return take
+
+
+# ---- kernels: one layer at a time, for any width ---------------------------------------------------------------------
+
+
+@lru_cache
+def take(F: type) -> Any:
+    """Kernel: the batch's inputs into the buffer, with their dropout; a thread an element of batch x sizes[0]."""
+    take_input = take_one(F)
+
+    @kernel(THREADS)
+    def take_rows(inputs, buffer, table, edges, scales, order, state, s):
+        at, width = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x), table[0, IN]
+        first, rows = batch_of(state, s)
+        row, column = U(at // width), U(at % width)
+        if row < rows:
+            take_input(inputs, buffer, table, edges, scales, order, state, s, first, row, column)
+
+    return take_rows
+
+
+@lru_cache
+def forward(F: type, shape: Shape) -> Any:
+    """Kernel: the outputs of one layer, a block a tile of (B, O)."""
+    tile, kind, (slab_a, slab_b, shares) = forward_tile(F, shape), number(F), room(shape)
+    down, across = shape.thread_rows // shape.groups, shape.thread_columns
+    rows_of, columns_of = shape.rows, shape.columns
+
+    @kernel(shape.threads)
+    def layer_forward(parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s):
+        left = cuda.shared.array(slab_a, kind)
+        right = cuda.shared.array(slab_b, kind)
+        parts = cuda.shared.array(shares, kind)
+        out = cuda.local.array((down, across), kind)
+        m0, n0 = U(cuda.blockIdx.y) * U(rows_of), U(cuda.blockIdx.x) * U(columns_of)
+        if m0 < batch_of(state, s)[1]:
+            tile(
+                parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0,
+                left, right, parts, out,
+            )  # fmt: skip
+
     return layer_forward
 
 
 @lru_cache
 def lose(F: type, loss: str) -> Any:
-    """Kernel: loss, hit and delta of each row of the batch, a thread a row.
-
-    `targets` F are labels (n,) or numbers (n * `target_row`,), `losses` and `hits` F hold whole batches, `space` F
-    (2 * B,) is for the loss.
-    """
+    """Kernel: loss, hit and delta of each row of the batch, a thread a row. `space` F (2 * B,) is for the loss."""
     over_columns, derivative = formulas.loss(loss, F), formulas.activations(F)[1]
     one = F(1)
 
@@ -134,102 +223,25 @@ def lose(F: type, loss: str) -> Any:
 
 @lru_cache
 def backward(F: type, shape: Shape) -> Any:
-    """Kernel: deltas of units `layer` from those of its outputs, dz' = (dz W^T) f'(y), a block a tile of (B, I)."""
-    derivative, dropped, where = formulas.activations(F)[1], formulas.dropout(F), place(shape)
-    accumulate = product(F, shape, False, True)
+    """Kernel: the deltas of units `layer`, a block a tile of (B, I)."""
+    tile, kind, (slab_a, slab_b, shares) = backward_tile(F, shape), number(F), room(shape)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
     rows_of, columns_of = shape.rows, shape.columns
-    none = np.uint64(0)
 
     @kernel(shape.threads)
     def layer_backward(parameters, buffer, table, slopes, edges, scales, order, state, layer, s):
-        out = cuda.local.array((down, across), F)
-        first, rows = batch_of(state, s)
+        left = cuda.shared.array(slab_a, kind)
+        right = cuda.shared.array(slab_b, kind)
+        parts = cuda.shared.array(shares, kind)
+        out = cuda.local.array((down, across), kind)
         m0, n0 = U(cuda.blockIdx.y) * U(rows_of), U(cuda.blockIdx.x) * U(columns_of)
-        if m0 >= rows:
-            return
-        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
-        accumulate(
-            buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, first, False, rows, fan_in,
-            fan_out, m0, n0, out,
-        )  # fmt: skip
-        at, column = where()
-        below = U(layer - U(1))
-        code, slope = table[below, CODE], slopes[below]
-        wrote, delta = table[below, WROTE], table[below, DELTA]
-        for i in range(down):
-            r = U(m0 + at + U(i))
-            for j in range(across):
-                c = U(n0 + column + U(j))
-                if r < rows and c < fan_in:
-                    d = out[i, j]
-                    if edges[layer] != none:
-                        d = dropped(d, edges[layer], scales[layer], state[SEED], state[STEP] + s, layer, r, c)
-                    d = d * derivative(code, buffer[wrote + r * fan_in + c], slope)
-                    buffer[delta + r * fan_in + c] = d
+        if m0 < batch_of(state, s)[1]:
+            tile(
+                parameters, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0,
+                left, right, parts, out,
+            )  # fmt: skip
 
     return layer_backward
-
-
-@lru_cache
-def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
-    """Kernel: gradient of weight and bias over the batch and their update, a block a tile of one layer.
-
-    `tiles` uint32 (n, 3): layer, first row, first column of the block's tile of the layer's (I + 1, O) parameters,
-    whose last row is the bias. `rule` None: the gradient goes to `target`, which is laid out like the parameters.
-    `mask` uint8, laid out so too: where it is 0 the gradient is 0; of no meaning unless `masked`.
-    """
-    update: Any = formulas.rule(rule, F) if rule is not None and slots else None
-    accumulate, where = product(F, shape, True, False), place(shape)
-    down, across, zero = shape.thread_rows // shape.groups, shape.thread_columns, F(0)
-    applies, remembers, both = rule is not None, slots > 0, slots > 1
-
-    @kernel(shape.threads)
-    def change_tile(target, m, v, inputs, buffer, table, order, state, coefficients, tiles, mask, masked, s):
-        out = cuda.local.array((down, across), F)
-        first, rows = batch_of(state, s)
-        block = U(cuda.blockIdx.x)
-        layer, m0, n0 = tiles[block, 0], tiles[block, 1], tiles[block, 2]
-        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
-        gathered = table[layer, GATHERED] != U(0)
-        x = inputs if gathered else buffer[table[layer, READ] :]
-        height = U(fan_in + U(1))
-        accumulate(
-            x,
-            fan_in,
-            buffer[table[layer, DELTA] :],
-            fan_out,
-            order,
-            first,
-            gathered,
-            height,
-            fan_out,
-            rows,
-            m0,
-            n0,
-            out,
-        )
-        c = coefficients[state[SLOT] + s]
-        k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        row, column = where()
-        for i in range(down):
-            r = U(m0 + row + U(i))
-            for j in range(across):
-                n = U(n0 + column + U(j))
-                if r < height and n < fan_out:
-                    at, g = U(weight + r * fan_out + n), out[i, j]
-                    if masked and mask[at] == np.uint8(0):
-                        g = zero
-                    if not applies:
-                        target[at] = g
-                    elif not remembers:
-                        target[at] = k[1] * target[at] + k[0] * g
-                    elif both:
-                        target[at], m[at], v[at] = update(target[at], g, m[at], v[at], k)
-                    else:
-                        target[at], m[at], _ = update(target[at], g, m[at], zero, k)
-
-    return change_tile
 
 
 @kernel(1)

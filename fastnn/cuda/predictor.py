@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fastnn.cpu.engine import Architecture
 from fastnn.cuda import phases
-from fastnn.cuda.engine import EVALUATED, Pass
+from fastnn.cuda.batches import EVALUATED, Batches
 from fastnn.cuda.memory import guarded, upload
 from fastnn.errors import is_finite
 
@@ -33,10 +31,10 @@ class Predictor:
             self._parameters.copy_to_device(self._host)
             for begin in range(0, len(x), EVALUATED):
                 some = x[begin : begin + EVALUATED]
-                batch = self._pass(some, np.zeros(1, self.architecture.F), "mse", len(some), 1)
-                batch.forward(0)
-                wrote = int(batch.layout.table[-1, phases.WROTE])
-                found = batch.buffer[wrote : wrote + some.shape[0] * out.shape[1]].copy_to_host()
+                batches = self._batches(some, np.zeros(1, self.architecture.F), "mse", len(some), 1)
+                batches.forward(0)
+                wrote = int(batches.layout.table[-1, phases.WROTE])
+                found = batches.buffer[wrote : wrote + some.shape[0] * out.shape[1]].copy_to_host()
                 out[begin : begin + EVALUATED] = found.reshape(len(some), out.shape[1])
         return True
 
@@ -45,7 +43,7 @@ class Predictor:
         with guarded("evaluating"):
             self._parameters.copy_to_device(self._host)
             rows = min(EVALUATED, len(x))
-            return self._pass(x, y, loss, rows, -(-len(x) // rows)).score()
+            return self._batches(x, y, loss, rows, -(-len(x) // rows)).score()
 
-    def _pass(self, x: np.ndarray, y: np.ndarray, loss: str, batch: int, slots: int) -> Any:
-        return Pass(self.architecture, self._parameters, x, y, batch, loss=loss, slots=slots)
+    def _batches(self, x: np.ndarray, y: np.ndarray, loss: str, batch: int, slots: int) -> Batches:
+        return Batches(self.architecture, self._parameters, x, y, batch, loss=loss, slots=slots)

@@ -33,19 +33,52 @@ class Shape(NamedTuple):
         return self.rows // self.thread_rows * (self.columns // self.thread_columns) * self.groups
 
 
-# A tile of 32 x 32 gives the layers of 512 units at batch 128 as many blocks as half of the multiprocessors.
-SMALL = Shape(4, 4, 4, 4, 4, 1) if SIMULATED else Shape(32, 32, 64, 4, 4, 4)
+class Shapes(NamedTuple):
+    """`small`: a layer of 512 units at batch 128 has blocks for half of the multiprocessors. `large`, for long batches
+    of wide layers: a thread's 8 x 8 sums need a quarter of the loads for each multiplication. `rows`: few rows go
+    through all layers of a narrow network; batch 128 has 8 blocks. All of them fit in 48 KiB of shared memory."""
+
+    small: Shape
+    large: Shape
+    rows: Shape
+
+
+OF_SINGLE = Shapes(Shape(32, 32, 64, 4, 4, 4), Shape(128, 128, 8, 8, 8, 1), Shape(16, 64, 64, 2, 4, 2))
+OF_DOUBLE = Shapes(Shape(32, 32, 32, 4, 4, 2), Shape(64, 64, 8, 4, 4, 1), Shape(8, 32, 32, 2, 4, 2))
+TINY = Shapes(Shape(4, 4, 4, 4, 4, 1), Shape(4, 4, 4, 4, 4, 1), Shape(4, 4, 4, 4, 4, 1))  # one Python thread a block
+MANY = 96  # large tiles that keep the GPU busy
 PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16 bytes stay aligned
 
 
-def tiles(rows: int, columns: int, shape: Shape = SMALL) -> tuple[int, int]:
+def shapes(F: type) -> Shapes:
+    """The shapes for numbers of type F."""
+    if SIMULATED:
+        return TINY
+    return OF_SINGLE if np.dtype(F).itemsize == 4 else OF_DOUBLE
+
+
+def tiles(rows: int, columns: int, shape: Shape) -> tuple[int, int]:
     """How many tiles cover a matrix: (across, down)."""
     return -(-columns // shape.columns), -(-rows // shape.rows)
 
 
+def shape_for(F: type, rows: int, columns: int) -> Shape:
+    """The shape of the tiles of a matrix."""
+    small, large, _ = shapes(F)
+    across, down = tiles(rows, columns, large)
+    return large if across * down >= MANY else small
+
+
+def room(shape: Shape) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int]]:
+    """Shapes of the shared memory that a product takes: slabs of A and B, and the groups' parts of the sums."""
+    rows, columns, slab, _, _, groups = shape
+    parts = (groups, rows, columns) if groups > 1 else (1, 1, 1)
+    return (slab, rows + PAD), (slab, columns + PAD), parts
+
+
 @lru_cache
 def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
-    """The function that leaves this thread's sums in `out`: see `accumulate`.
+    """The function that leaves a thread's sums in `out`: see `accumulate`.
 
     A is (M, K) with rows `row_a` apart in memory, or (K, M) if transposed; B is (K, N), or (N, K) if transposed. Where
     `gathered`, the row of A that a batch's row r has in memory is order[first + r]. A transposed A (the inputs of a
@@ -56,16 +89,15 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
     fetch_a, fetch_b = rows * slab // threads, slab * columns // threads
     width_a, width_b = rows if transposed_a else slab, slab if transposed_b else columns
     of_group, of_slab = thread_rows // groups, slab // groups
-    row_s, row_t = rows + PAD, columns + PAD
     kind, zero, one, U = number(F), F(0), F(1), np.uint32
 
     @device
-    def accumulate(a, row_a, b, row_b, order, first, gathered, M, N, K, m0, n0, out):
-        """The sums of rows m0 .. and columns n0 .. of the tile; `out` (thread_rows / groups, thread_columns) are those
-        of row and column `place` in the tile. a and b begin with the matrix's first number."""
-        left = cuda.shared.array((slab, row_s), kind)
-        right = cuda.shared.array((slab, row_t), kind)
-        parts = cuda.shared.array((groups, rows, columns), kind)
+    def accumulate(a, row_a, b, row_b, order, first, gathered, M, N, begin, end, m0, n0, left, right, parts, out):
+        """The sums over k from `begin` to `end` of rows m0 .. and columns n0 .. of the tile.
+
+        `out` (thread_rows / groups, thread_columns) are those of row and column `place` in the tile. a and b begin with
+        the matrix's first number; left, right and parts are the block's shared memory, of the shapes of `room`.
+        """
         sums = cuda.local.array((thread_rows, thread_columns), kind)
         next_a = cuda.local.array(fetch_a, kind)
         next_b = cuda.local.array(fetch_b, kind)
@@ -75,8 +107,8 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
         for i in range(thread_rows):
             for j in range(thread_columns):
                 sums[i, j] = zero
-        for k0 in range(U(0), U(K + U(slab)), U(slab)):
-            if k0 > U(0):
+        for k0 in range(U(begin), U(end + U(slab)), U(slab)):
+            if k0 > begin:
                 for i in range(fetch_a):
                     e = thread + U(i * threads)
                     high, low = e // U(width_a), e % U(width_a)
@@ -97,7 +129,7 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
                 high, low = U(e // U(width_a)), U(e % U(width_a))
                 m, k = m0 + (low if transposed_a else high), k0 + (high if transposed_a else low)
                 next_a[i] = zero
-                if m < M and k < K:
+                if m < M and k < end:
                     line, column = U(k if transposed_a else m), U(m if transposed_a else k)
                     if transposed_a and m == M - U(1):
                         next_a[i] = one
@@ -110,9 +142,9 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
                 high, low = U(e // U(width_b)), U(e % U(width_b))
                 k, n = k0 + (low if transposed_b else high), n0 + (high if transposed_b else low)
                 next_b[i] = zero
-                if k < K and n < N:
+                if k < end and n < N:
                     next_b[i] = b[n * row_b + k] if transposed_b else b[k * row_b + n]
-            if k0 > U(0):
+            if k0 > begin:
                 for t in range(of_slab):
                     k = group * U(of_slab) + U(t)
                     for i in range(thread_rows):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numba import cuda, types
+from numba.cuda.cudadrv import nvrtc, nvvm
 
 from fastnn import compiler
 
@@ -34,9 +35,14 @@ def missing() -> str | None:
         if "NO_DEVICE" in text:
             return NO_GPU
         return NO_DRIVER if "cannot be found" in text else f"the NVIDIA driver does not start ({text.strip(' :')})"
+    return toolkit_missing()
+
+
+def toolkit_missing() -> str | None:
+    """What the compiler lacks, in words; it needs no GPU."""
     try:
-        cuda.cudadrv.nvvm.NVVM()
-        cuda.cudadrv.nvrtc.get_supported_ccs()
+        nvvm.NVVM()
+        nvrtc.get_supported_ccs()
     except (ImportError, RuntimeError) as reason:
         return f"a part of the CUDA toolkit is missing ({' '.join(str(reason).split())})"
     return None
@@ -48,8 +54,11 @@ def number(F: type) -> Any:
 
 
 def kernel(threads: int) -> Device:
-    """Decorator for a kernel that is launched with blocks of `threads` threads."""
-    return cuda.jit if SIMULATED else cuda.jit(launch_bounds=threads)
+    """Decorator for a kernel that is launched with blocks of `threads` threads, two of them on a multiprocessor.
+
+    Without the second number ptxas keeps to 64 registers where it spills two of them.
+    """
+    return cuda.jit if SIMULATED else cuda.jit(launch_bounds=(threads, 2))
 
 
 def device(function: Callable[..., Any]) -> Any:

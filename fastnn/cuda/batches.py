@@ -1,0 +1,121 @@
+"""Batches of a data set on the device, and the launches that take them through a network."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from fastnn.cpu.engine import Architecture
+from fastnn.cuda import fused, layout, phases
+from fastnn.cuda.memory import upload
+from fastnn.cuda.products import shape_for, shapes, tiles
+from fastnn.cuda.target import SIMULATED, cuda
+
+EVALUATED = 8 if SIMULATED else 4096  # rows of an evaluation or prediction that go through the network together
+log = logging.getLogger(__name__)
+
+
+class Batches:
+    """A network on the device and the rows of a data set that go through it in batches.
+
+    `parameters` is the device's array; `inputs` (n, fan_in) and `targets` are checked arrays of the host; `slots` is
+    how many batches' losses there is room for.
+    """
+
+    def __init__(
+        self, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray, batch: int, *,
+        loss: str, slots: int, training: bool = False,
+    ) -> None:  # fmt: skip
+        F = architecture.F
+        self.architecture, self.F, self.parameters, self.batch = architecture, F, parameters, batch
+        self.samples, self.target_row = len(inputs), int(np.prod(targets.shape[1:]))
+        self.layout = layout.layout(architecture, batch, training=training)
+        self.table, self.slopes = upload(self.layout.table), upload(self.layout.slopes)
+        self.edges, self.scales = upload(self.layout.edges), upload(self.layout.scales)
+        self.inputs, self.targets = upload(inputs.reshape(-1)), upload(targets.reshape(-1).astype(F, copy=False))
+        self.order = upload(np.arange(self.samples, dtype=np.uint32))
+        self.buffer = cuda.device_array(self.layout.size, F)
+        self.losses, self.hits = cuda.device_array(slots * batch, F), cuda.device_array(slots * batch, F)
+        self.space = cuda.device_array(2 * batch, F)
+        self._state = np.zeros(phases.WORDS, np.uint64)
+        self._state[[phases.BATCH, phases.SAMPLES, phases.SEED]] = batch, self.samples, architecture.seed
+        self.state = upload(self._state)
+        shape = shapes(F)
+        self._fused = training and max(architecture.sizes[1:]) <= fused.WIDEST
+        if training and not self._fused:
+            log.debug("a layer of more than %d units: one launch a layer", fused.WIDEST)
+        self._rows = fused.rows(F, shape.rows, loss, self.target_row) if self._fused else None
+        self._height, self._threads = shape.rows.rows, shape.rows.threads
+        self._take, self._lose = phases.take(F), phases.lose(F, loss)
+
+    def seek(self, position: int, slot: int, step: int) -> None:
+        """The next batches are from `position` of the epoch, their results go to `slot`, and step is `step`."""
+        self._state[[phases.POSITION, phases.SLOT, phases.STEP]] = position, slot, step
+        self.state.copy_to_device(self._state)
+
+    def rows(self, s: int, stream: Any = 0) -> None:
+        """The row phase of batch s: outputs, losses and deltas."""
+        if self._rows is None:
+            self.forward(s, stream)
+            self.lose(s, stream)
+            self.backward(s, stream)
+            return
+        self._rows[-(-self.batch // self._height), self._threads, stream](
+            self.parameters, self.inputs, self.targets, self.buffer, self.table, self.slopes, self.edges, self.scales,
+            self.order, self.state, self.losses, self.hits, np.uint32(s),
+        )  # fmt: skip
+
+    def forward(self, s: int, stream: Any = 0) -> None:
+        """Outputs of all layers for batch s."""
+        number = np.uint32(s)
+        if self.layout.edges[0]:
+            blocks = -(-self.batch * self.architecture.sizes[0] // phases.THREADS)
+            self._take[blocks, phases.THREADS, stream](
+                self.inputs, self.buffer, self.table, self.edges, self.scales, self.order, self.state, number
+            )
+        for layer, fan_out in enumerate(self.architecture.sizes[1:]):
+            shape = shape_for(self.F, self.batch, fan_out)
+            phases.forward(self.F, shape)[tiles(self.batch, fan_out, shape), shape.threads, stream](
+                self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
+                self.state, np.uint32(layer), number,
+            )  # fmt: skip
+
+    def lose(self, s: int, stream: Any = 0) -> None:
+        """Losses, hits and deltas of the last layer for batch s."""
+        self._lose[-(-self.batch // phases.THREADS), phases.THREADS, stream](
+            self.targets, np.uint32(self.target_row), self.buffer, self.table, self.slopes, self.order, self.state,
+            self.losses, self.hits, self.space, np.uint32(len(self.architecture.sizes) - 2), np.uint32(s),
+        )  # fmt: skip
+
+    def backward(self, s: int, stream: Any = 0) -> None:
+        """Deltas of the layers before the last for batch s."""
+        for layer in range(len(self.architecture.sizes) - 2, 0, -1):
+            fan_in = self.architecture.sizes[layer]
+            shape = shape_for(self.F, self.batch, fan_in)
+            phases.backward(self.F, shape)[tiles(self.batch, fan_in, shape), shape.threads, stream](
+                self.parameters, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order, self.state,
+                np.uint32(layer), np.uint32(s),
+            )  # fmt: skip
+
+    def results(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of losses and hits of the batches in the first slots, which have `rows` rows, as float64."""
+        end = len(rows) * self.batch
+        inside = np.arange(self.batch) < rows[:, None]
+        both = []
+        for array in (self.losses, self.hits):
+            found = array[:end].copy_to_host().reshape(len(rows), self.batch)
+            both.append(np.where(inside, found, 0).sum(axis=1, dtype=np.float64))
+        return both[0], both[1]
+
+    def score(self) -> tuple[float, float]:
+        """Mean loss of all rows, and how many are predicted right."""
+        blocks = -(-self.samples // self.batch)
+        self.seek(0, 0, 0)
+        for b in range(blocks):
+            self.forward(b)
+            self.lose(b)
+        rows = np.minimum(self.batch, self.samples - np.arange(blocks) * self.batch)
+        losses, hits = self.results(rows)
+        return float(losses.sum() / self.samples), float(hits.sum())

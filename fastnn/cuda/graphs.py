@@ -1,0 +1,65 @@
+"""Many steps in one launch: CUDA graphs.
+
+A launch takes the host about 10 us, as long as a small step takes the GPU. The launches of some steps are recorded once
+and then launched together, over and over: what changes from step to step is in the device's memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda import phases
+from fastnn.cuda.target import SIMULATED, cuda
+
+LENGTHS = (64, 8, 1)  # steps of a graph
+log = logging.getLogger(__name__)
+
+
+class Graphs:
+    """Runs steps that `launch(s, stream)` launches; `state` is the device's array that counts them."""
+
+    def __init__(self, launch: Callable[..., None], state: Any) -> None:
+        self._launch, self._state = launch, state
+        self._recorded: dict[int, Any] = {}
+        self._stream: Any = None
+        self.recording = not SIMULATED  # whether graphs are used; the simulator has none
+
+    def run(self, steps: int) -> None:
+        """Run `steps` steps from where the state is; returns when they are done, or have been launched one by one."""
+        if self.recording:
+            try:
+                for length in LENGTHS:
+                    if steps >= length and length not in self._recorded:
+                        self._recorded[length] = self._record(length)
+            except (ImportError, AttributeError, NotImplementedError) as reason:
+                log.debug("steps are launched one by one: %s", reason)
+                self.recording = False
+        if not self.recording:
+            for s in range(steps):
+                self._launch(s)
+            return
+        cuda.synchronize()  # the graphs' stream does not wait for what was copied on the default one
+        for length in LENGTHS:
+            for _ in range(steps // length):
+                self._recorded[length].launch(self._stream)
+            steps %= length
+        self._stream.sync()
+
+    def _record(self, length: int) -> Any:
+        from cuda.core import Device
+
+        device = Device()
+        if self._stream is None:
+            device.set_current()
+            self._stream = device.create_stream()
+        cuda.synchronize()
+        builder = device.create_graph_builder()
+        builder.begin_building()
+        for s in range(length):
+            self._launch(s, builder)
+        phases.advance[1, 1, builder](self._state, np.uint64(length))
+        return builder.end_building().complete()

@@ -1,0 +1,131 @@
+"""The tile phase: gradients of all weights and biases over the batch, and their update, in one launch.
+
+Where tiles are few and the batch is long, several blocks share the sum of one tile: each leaves its part in memory, and
+the last to come adds them up, in the order of the parts and not of arrival, and makes the update.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda import formulas
+from fastnn.cuda.phases import DELTA, GATHERED, IN, OUT, READ, SLOT, WEIGHT, batch_of
+from fastnn.cuda.products import Shape, place, product, room, shapes
+from fastnn.cuda.target import SIMULATED, cuda, device, kernel, number
+
+U = np.uint32
+LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a part of the sum pays
+LONG, WIDE = 1024, 256  # batch and width from which large tiles keep the GPU busy
+BLOCKS = 264  # two for each multiprocessor of an H100
+
+
+def parts_of(tiles: int, batch: int) -> int:
+    """In how many parts the sums over a batch are taken."""
+    return max(1, min(BLOCKS // tiles, batch // LEAST_ROWS))
+
+
+def shape_for(F: type, sizes: tuple[int, ...], batch: int) -> Shape:
+    """The shape of all tiles of a network's weights."""
+    small, large, _ = shapes(F)
+    return large if batch >= LONG and max(sizes[1:]) >= WIDE else small
+
+
+@lru_cache
+def _gather(F: type, shape: Shape) -> Any:
+    """The function that puts the sum of all parts in `out` and says whether this block is the one to go on with it."""
+    size, down, across = shape.rows * shape.columns, shape.thread_rows // shape.groups, shape.thread_columns
+    columns_of, zero, where = shape.columns, F(0), place(shape)
+
+    @device
+    def gather(partial, arrived, turn, out):
+        tile, tiles = U(cuda.blockIdx.x), U(cuda.gridDim.x)
+        part, parts = U(cuda.blockIdx.y), U(cuda.gridDim.y)
+        row, column = where()
+        at = U(row * U(columns_of) + column)
+        mine = (part * tiles + tile) * U(size) + at
+        for i in range(down):
+            for j in range(across):
+                partial[mine + U(i * columns_of + j)] = out[i, j]
+        cuda.threadfence()
+        cuda.syncthreads()
+        if cuda.threadIdx.x == 0:
+            turn[0] = cuda.atomic.add(arrived, tile, 1)
+        cuda.syncthreads()
+        if U(turn[0]) != parts - U(1):
+            return False
+        cuda.threadfence()
+        if cuda.threadIdx.x == 0:
+            arrived[tile] = 0
+        for i in range(down):
+            for j in range(across):
+                total = zero
+                for p in range(U(0), parts):
+                    total += partial[(p * tiles + tile) * U(size) + at + U(i * columns_of + j)]
+                out[i, j] = total
+        return True
+
+    return gather
+
+
+@lru_cache
+def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
+    """Kernel: gradient and update of a tile of a layer, grid (tiles, parts of the sum over the batch).
+
+    `tiles` uint32 (n, 3): layer, first row, first column of the block's tile of the layer's (I + 1, O) parameters,
+    whose last row is the bias. `rule` None: the gradient goes to `target`, which is laid out like the parameters.
+    `mask` uint8, laid out so too: where it is 0 the gradient is 0; of no meaning unless `masked`. `partial` F (parts *
+    tiles * tile's size,) and `arrived` int32 (tiles,), all 0, are for the parts.
+    """
+    update: Any = formulas.rule(rule, F) if rule is not None and slots else None
+    accumulate, where, gather = product(F, shape, True, False), place(shape), _gather(F, shape)
+    kind, zero, (slab_a, slab_b, shares) = number(F), F(0), room(shape)
+    down, across = shape.thread_rows // shape.groups, shape.thread_columns
+    applies, remembers, both = rule is not None, slots > 0, slots > 1
+
+    @kernel(shape.threads)
+    def change_tile(
+        target, m, v, inputs, buffer, table, order, state, coefficients, tiles, mask, masked, partial, arrived, s
+    ):
+        left = cuda.shared.array(slab_a, kind)
+        right = cuda.shared.array(slab_b, kind)
+        parts = cuda.shared.array(shares, kind)
+        turn = cuda.shared.array(1, np.int32)
+        out = cuda.local.array((down, across), kind)
+        first, rows = batch_of(state, s)
+        tile, part, parts_all = U(cuda.blockIdx.x), U(cuda.blockIdx.y), U(cuda.gridDim.y)
+        layer, m0, n0 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
+        gathered = table[layer, GATHERED] != U(0)
+        x = inputs if gathered else buffer[table[layer, READ] :]
+        height, share = U(fan_in + U(1)), U((rows + parts_all - U(1)) // parts_all)
+        begin = U(min(rows, part * share))
+        accumulate(
+            x, fan_in, buffer[table[layer, DELTA] :], fan_out, order, first, gathered, height, fan_out,
+            begin, U(min(rows, begin + share)), m0, n0, left, right, parts, out,
+        )  # fmt: skip
+        if parts_all > U(1) and not gather(partial, arrived, turn, out):
+            return
+        c = coefficients[state[SLOT] + s]
+        k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        row, column = where()
+        for i in range(down):
+            r = U(m0 + row + U(i))
+            for j in range(across):
+                n = U(n0 + column + U(j))
+                if r < height and n < fan_out:
+                    at, g = U(weight + r * fan_out + n), out[i, j]
+                    if masked and mask[at] == np.uint8(0):
+                        g = zero
+                    if not applies:
+                        target[at] = g
+                    elif not remembers:
+                        target[at] = k[1] * target[at] + k[0] * g
+                    elif both:
+                        target[at], m[at], v[at] = update(target[at], g, m[at], v[at], k)
+                    else:
+                        target[at], m[at], _ = update(target[at], g, m[at], zero, k)
+
+    return change_tile

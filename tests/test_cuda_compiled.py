@@ -1,0 +1,128 @@
+"""What the CUDA kernels compile to, which needs no GPU: no double precision in float32, no spills, few registers.
+
+The PTX is for compute capability 8.0 (A100); ptxas, where it is at hand, makes machine code of it for 8.0 and for
+9.0 (H100).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+if find_spec("numba_cuda") is None:
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+from numba import cuda, types
+
+from fastnn.cuda import fused, phases, products, weights
+from fastnn.cuda.target import toolkit_missing
+from fastnn.losses import LOSSES
+
+if toolkit_missing() is not None:
+    pytest.skip("CUDA's compiler libraries are not installed", allow_module_level=True)
+
+# What blocks of 256 threads may take so that two of them fit on a multiprocessor: 65,536 / 512.
+MOST_REGISTERS = 128
+MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
+
+NUMBER = {np.float32: types.float32, np.float64: types.float64}
+
+
+def arguments(F: type) -> dict[str, tuple[Any, ...]]:
+    """The types of each kernel's arguments."""
+    a, c = types.Array(NUMBER[F], 1, "C"), types.Array(NUMBER[F], 2, "C")
+    table, order, words = types.Array(types.uint32, 2, "C"), types.Array(types.uint32, 1, "C"), types.uint64[::1]
+    mask, arrived, s = types.Array(types.uint8, 1, "C"), types.Array(types.int32, 1, "C"), types.uint32
+    rates = (words, a)
+    return {
+        "take": (a, a, table, *rates, order, words, s),
+        "forward": (a, a, a, table, a, *rates, order, words, s, s),
+        "lose": (a, s, a, table, a, order, words, a, a, a, s, s),
+        "backward": (a, a, table, a, *rates, order, words, s, s),
+        "change": (a, a, a, a, a, table, order, words, c, table, mask, types.boolean, a, arrived, s),
+        "rows": (a, a, a, a, table, a, *rates, order, words, a, a, s),
+        "advance": (words, words.dtype),
+    }
+
+
+def kernels(F: type) -> dict[str, Callable[[], Any]]:
+    """Every kernel by name; the first word is that of its arguments."""
+    small, large, narrow = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
+    found: dict[str, Callable[[], Any]] = {"take": lambda: phases.take(F), "advance": lambda: phases.advance}
+    for size, shape in (("small", small), ("large", large)):
+        found[f"forward {size}"] = lambda shape=shape: phases.forward(F, shape)
+        found[f"backward {size}"] = lambda shape=shape: phases.backward(F, shape)
+        for rule, slots in (("sgd", 0), ("sgd", 1), ("adam", 2), (None, 0)):
+            name = f"change {size} {rule or 'gradient'} {slots}"
+            found[name] = lambda shape=shape, rule=rule, slots=slots: weights.change(F, shape, rule, slots)
+    for loss, entry in LOSSES.items():
+        found[f"lose {loss}"] = lambda loss=loss: phases.lose(F, loss)
+        row = 1 if entry.labels else fused.WIDEST
+        found[f"rows {loss}"] = lambda loss=loss, row=row: fused.rows(F, narrow, loss, row)
+    return found
+
+
+@lru_cache
+def compiled(F: type, name: str) -> str:
+    """PTX of a kernel."""
+    from numba.cuda import dispatcher
+
+    before = dispatcher.get_current_device
+    # The device functions that a kernel calls ask the GPU for its kind.
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(8, 0))
+    try:
+        kernel = kernels(F)[name]()
+        bounds = kernel.targetoptions["launch_bounds"]
+        signature = types.void(*arguments(F)[name.split()[0]])
+        ptx, _ = cuda.compile_ptx(kernel.py_func, signature, cc=(8, 0), launch_bounds=bounds)
+    finally:
+        dispatcher.get_current_device = before
+    return str(ptx)
+
+
+QUICK = {"forward small", "backward small", "lose cross_entropy", "change small adam 2", "advance", "take"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in kernels(np.float32)]
+)
+def test_single_precision(name: str, tmp_path: Path) -> None:
+    ptx = compiled(np.float32, name)
+    assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
+    assert assemble(ptx, tmp_path) <= MOST_REGISTERS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rows mse", "change small adam 2", "change large adam 2"])
+def test_double_precision_fits_in_shared_memory(name: str, tmp_path: Path) -> None:
+    assemble(compiled(np.float64, name), tmp_path)
+
+
+def assemble(ptx: str, folder: Path) -> int:
+    """See that ptxas spills nothing and shared memory suffices; returns how many registers a thread takes."""
+    if shutil.which("ptxas") is None:
+        pytest.skip("ptxas is not installed")
+    source = folder / "kernel.ptx"
+    source.write_text(ptx)
+    registers = []
+    for architecture in ("sm_80", "sm_90"):
+        command = ["ptxas", "-v", f"-arch={architecture}", str(source), "-o", str(folder / "kernel.cubin")]
+        report = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert report.returncode == 0, report.stderr
+        numbers = {
+            what: int(n) for n, what in re.findall(r"(\d+) (bytes spill \w+|registers|bytes smem)", report.stderr)
+        }
+        assert numbers["bytes spill stores"] == numbers["bytes spill loads"] == 0, (architecture, report.stderr)
+        assert numbers.get("bytes smem", 0) <= MOST_SHARED, numbers
+        registers.append(numbers["registers"])
+    return max(registers)
