@@ -214,8 +214,8 @@ def _prepare(options: argparse.Namespace) -> _Run:
     return _Run(prepared, None if options.no_keep else runs.RunFolder.create(prepared.run), options.threads)
 
 
-_SETTINGS = ("lr", "momentum", "nesterov", "weight_decay")
-_PLAIN = ("layers", "activation", "init", "loss", "epochs", "batch_size", "seed", "dtype")
+_SETTINGS = ("lr", "momentum", "nesterov", "weight_decay", "clip")
+_PLAIN = ("layers", "cell", "activation", "init", "loss", "epochs", "batch_size", "seed", "dtype")
 _RUN_OPTIONS = ("data", "label", "optimizer", *_SETTINGS, *_PLAIN)
 
 

@@ -256,3 +256,19 @@ def check_stack(layers: list[Any]) -> None:
     assert isinstance(first, Input)
     if first.steps is not None and not any(isinstance(layer, Looped) for layer in layers):
         raise ValueError(f"layers[0]: {first!r} without a recurrent layer; expected steps where there is one")
+    units = first.size
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Dense) and layer.mask is not None and layer.mask.shape[0] != units:
+            raise ValueError(f"layers[{i}]: mask: has shape {layer.mask.shape}; expected {(units, layer.units)}")
+        units = layer.units if isinstance(layer, Weighted) else units
+
+
+def dropout_rates(layers: list[Layer]) -> tuple[float, ...]:
+    """The share of the inputs, and of the outputs of each layer with weights, that training drops."""
+    rates = [0.0]
+    for layer in layers:
+        if isinstance(layer, Dropout):
+            rates[-1] = float(layer.rate)
+        elif isinstance(layer, Weighted):
+            rates.append(0.0)
+    return tuple(rates)

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +17,23 @@ from fastnn.description import built, describe
 from fastnn.devices import OnDevice
 from fastnn.errors import DataError, check_choice, check_int, shown
 from fastnn.initializers import Initializer, initializer
-from fastnn.layers import GRU, LSTM, Dense, Dropout, Input, Layer, Looped, Weighted, check_stack, from_sizes
+from fastnn.layers import (
+    GRU,
+    LSTM,
+    Dense,
+    Dropout,
+    Input,
+    Layer,
+    Looped,
+    Weighted,
+    check_stack,
+    dropout_rates,
+    from_sizes,
+)
 from fastnn.losses import LOSSES
 from fastnn.optimizers import Optimizer
+from fastnn.through_time import deltas
 from fastnn.views import LayerView
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 MOST_PARAMETERS = 2**33  # 32 GiB of float32
 DTYPES: dict[str, type] = {"float32": np.float32, "float64": np.float64}
@@ -72,7 +82,6 @@ class Network(OnDevice):
         self.dense: tuple[Weighted, ...] = tuple(layer for layer in stack if isinstance(layer, Weighted))
         assert isinstance(stack[0], Input)
         self.sizes = (stack[0].size, *(layer.units for layer in self.dense))
-        self._check_masks()
         F = self.dtype.type
         loops = [layer.loop if isinstance(layer, Looped) else None for layer in self.dense]
         self.architecture = engine.Architecture(
@@ -81,7 +90,7 @@ class Network(OnDevice):
                 "identity" if isinstance(layer, (GRU, LSTM)) else layer.activation for layer in self.dense
             ),
             slopes=tuple(layer.constant for layer in self.dense),
-            dropout=self._dropout(),
+            dropout=dropout_rates(stack),
             F=F,
             seed=self.seed,
             masks=tuple(
@@ -98,7 +107,7 @@ class Network(OnDevice):
             for name, start in layer.start(fan_in, self.seed, number).items():
                 view.parts[name][...] = start
 
-    def to(self, device: str) -> Self:
+    def to(self, device: str) -> Network:
         """Compute on `device` from now on, see OnDevice.to; ValueError for recurrent layers on any but the CPU."""
         if self.architecture.loops and device != "cpu":
             raise ValueError(f"device: {shown(device)}; expected 'cpu' for a network with recurrent layers")
@@ -126,22 +135,6 @@ class Network(OnDevice):
                 at += size
         self.storage = storage
         self._predictors = []
-
-    def _check_masks(self) -> None:
-        shapes = iter(zip(self.sizes, self.sizes[1:], strict=False))
-        for number, layer in enumerate(self._stack):
-            expected = next(shapes) if isinstance(layer, Weighted) else None
-            if isinstance(layer, Dense) and layer.mask is not None and layer.mask.shape != expected:
-                raise ValueError(f"layers[{number}]: mask: has shape {layer.mask.shape}; expected {expected}")
-
-    def _dropout(self) -> tuple[float, ...]:
-        rates = [0.0] * len(self.sizes)
-        at = 0
-        for layer in self._stack:
-            if isinstance(layer, Dropout):
-                rates[at] = float(layer.rate)
-            at += isinstance(layer, Weighted)
-        return tuple(rates)
 
     # ---- parameters --------------------------------------------------------------------------------------------------
 
@@ -301,14 +294,29 @@ class Network(OnDevice):
 
     def gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> np.ndarray:
         """Gradient of `loss(x, y)`, flat, in the layout of `parameters`."""
+        result, runner = self._gradient(x, y, loss)
+        runner.close()
+        return result
+
+    def step_gradients(self, x: Any, y: Any, loss: str = "cross_entropy") -> list[np.ndarray]:
+        """Derivatives of `loss(x, y)` by the sums of each recurrent layer at each step: (n, T, units times gates) each.
+
+        What backpropagation through time carries from the last step to the first: where their norms fall, the gradient
+        vanishes. Sums of a GRU are those of its inputs.
+        """
+        _, runner = self._gradient(x, y, loss)
+        runner.close()
+        return deltas(runner.work, len(x)) if self.architecture.loops else []
+
+    def _gradient(self, x: Any, y: Any, loss: str) -> tuple[np.ndarray, Any]:
+        """The gradient, and the runner that computed it."""
         inputs, wanted, _ = self.check_data(("x", "y"), x, y, check_choice("loss", loss, LOSSES))
         result = engine.aligned(self.storage.size, self.architecture.F)
         still = self.architecture._replace(dropout=(0.0,) * len(self.sizes))
         options = {"loss": loss, "optimizer": None, "batch": len(inputs), "shuffle": False, "threads": 1}
         runner = self.engine.Runner(still, self.storage, (inputs, wanted), target=result, **options)
         runner.gradient()
-        runner.close()
-        return result
+        return result, runner
 
     # ---- training ----------------------------------------------------------------------------------------------------
 

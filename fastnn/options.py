@@ -55,6 +55,7 @@ def versions() -> dict[str, str]:
 
 def _choices() -> str:
     from fastnn.activations import ACTIVATIONS
+    from fastnn.cells import CELLS
     from fastnn.datasets import DATASETS
     from fastnn.initializers import INITIALIZERS
     from fastnn.losses import LOSSES
@@ -62,6 +63,7 @@ def _choices() -> str:
 
     registries: dict[str, Iterable[str]] = {
         "data": DATASETS,
+        "cell": ("dense", *CELLS),
         "activation": ACTIVATIONS,
         "init": INITIALIZERS,
         "loss": LOSSES,
@@ -131,9 +133,14 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
         known.extend(train.add_argument(option, help=help, **settings).option_strings)
 
     train.add_argument("run", nargs="?", metavar="RUN.toml", help="a run file; what it lacks is as below")
-    add("--data", "a built-in data set, a CSV or NPY file or a folder of IDX files (default: digits)", metavar="DATA")
+    add(
+        "--data",
+        "a built-in data set, a CSV, NPY or text file or a folder of IDX files (default: digits)",
+        metavar="DATA",
+    )
     add("--label", "name or number of a file's label column (default: the last)", type=_column, metavar="COLUMN")
     add("--layers", "sizes of the hidden layers, such as 128,64, or none (default: 32)", type=_sizes)
+    add("--cell", "what they are made of: dense (default), or for sequences and images a recurrent one", metavar="NAME")
     add("--activation", "of the hidden layers (default: relu)", metavar="NAME")
     add("--init", "how the weights start (default: he)", metavar="NAME")
     add("--loss", "default: cross_entropy for classes, mse for numbers", metavar="NAME")
@@ -142,6 +149,7 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     add("--momentum", "of the optimizer sgd", type=float)
     add("--nesterov", "Nesterov's momentum, of the optimizer sgd", action="store_true", default=None)
     add("--weight-decay", "of the optimizer sgd", type=float)
+    add("--clip", "the gradient's greatest norm (default: any)", type=float)
     add("--epochs", "passes over the training part (default: 20)", type=int, metavar="N")
     add("--batch-size", "rows a step (default: 32, or all where there are fewer)", type=int, metavar="N")
     add("--seed", "of initialization and shuffling (default: 0)", type=int, metavar="N")

@@ -2,6 +2,7 @@
 
 data = "spirals"                # or a table, { name = "spirals", noise = 0.1 }, or the path of a file or folder
 layers = [64, 32]               # hidden layers; the data gives both ends
+cell = "dense"                  # what they are made of: dense, recurrent, gru, lstm
 activation = "tanh"
 init = "xavier"
 loss = "cross_entropy"
@@ -46,7 +47,9 @@ DEFAULT_BATCH = 32
 
 @dataclass(frozen=True)
 class RunFile:
-    """What a run is. `layers` are the hidden widths; a loss or batch size of None is chosen by the data.
+    """What a run is. `layers` are the hidden widths, of dense layers or of a `cell` of fastnn.cells.CELLS.
+
+    A loss or batch size of None is chosen by the data.
 
     `data` is a built-in name or a path, `data_options` and `optimizer_options` are what its loader and the optimizer
     take.
@@ -55,6 +58,7 @@ class RunFile:
     data: str = "digits"
     data_options: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[int, ...] = (32,)
+    cell: str = "dense"
     activation: str = "relu"
     init: str = "he"
     loss: str | None = None
@@ -71,6 +75,7 @@ class RunFile:
         table = {
             "data": {"name": self.data, **self.data_options} if self.data_options else self.data,
             "layers": list(self.layers),
+            "cell": self.cell,
             "activation": self.activation,
             "init": self.init,
             "loss": self.loss,
@@ -98,7 +103,7 @@ class RunFile:
         for name in ("data", "optimizer"):
             if name in table:
                 values[name], values[f"{name}_options"] = _named(name, table[name])
-        for name in ("activation", "init", "loss", "dtype"):
+        for name in ("cell", "activation", "init", "loss", "dtype"):
             if name in table:
                 values[name] = _text(name, table[name])
         for name, low in (("batch_size", 1), ("epochs", 1), ("seed", 0)):
@@ -169,7 +174,7 @@ def build(run: RunFile, *, data: Dataset | None = None, threads: int | None = No
     check_int("epochs", run.epochs)
     data = load_data(run) if data is None else data
     optimizer = make_optimizer(run.optimizer, run.optimizer_options)
-    outputs = data.n_classes or (data.y_train.shape[1] if data.y_train.ndim == 2 else 1)
+    outputs = data.n_classes or (data.y_train.shape[-1] if data.y_train.ndim > 1 else 1)
     run = dataclasses.replace(
         run,
         optimizer_options=dataclasses.asdict(optimizer),
@@ -177,13 +182,44 @@ def build(run: RunFile, *, data: Dataset | None = None, threads: int | None = No
         batch_size=min(DEFAULT_BATCH, len(data.x_train)) if run.batch_size is None else run.batch_size,
     )
     assert run.loss is not None and run.batch_size is not None
-    sizes = [data.features, *run.layers, outputs]
-    network = Network(sizes, activation=run.activation, init=run.init, seed=run.seed, dtype=run.dtype)
+    network = Network(
+        _layers(run, data, outputs), activation=run.activation, init=run.init, seed=run.seed, dtype=run.dtype
+    )
     trainer = Trainer(
         network, data, loss=run.loss, optimizer=optimizer, batch_size=run.batch_size, shuffle=run.shuffle,
         threads=threads,
     )  # fmt: skip
     return Prepared(run, data, network, trainer)
+
+
+def _layers(run: RunFile, data: Dataset, outputs: int) -> list[Any]:
+    """The network's layers: sizes of dense ones, or recurrent ones over the data's time steps or an image's rows.
+
+    A cell's layers give all their steps, and the last one its last step unless each has a target.
+    """
+    from fastnn.cells import CELLS
+    from fastnn.layers import GRU, LSTM, Dense, Input, Recurrent
+
+    check_choice("cell", run.cell, ("dense", *CELLS))
+    if run.cell == "dense":
+        if data.steps is not None:
+            raise ValueError(f"cell: 'dense' for {data.name}, which are sequences; expected one of {', '.join(CELLS)}")
+        return [data.features, *run.layers, outputs]
+    if data.steps is None and data.image_shape is None:
+        raise ValueError(f"cell: {run.cell!r} for {data.name}, whose rows are neither sequences nor images")
+    if not run.layers:
+        raise ValueError(f"layers: none; expected at least one for the cell {run.cell!r}")
+    layers: list[Any] = [Input(data.features)]
+    if data.steps is None:
+        assert data.image_shape is not None
+        layers = [Input(data.image_shape[1], steps=data.image_shape[0])]
+    for number, units in enumerate(run.layers, 1):
+        every = number < len(run.layers) or data.every_step
+        if run.cell == "recurrent":
+            layers.append(Recurrent(units, run.activation, every, init=run.init))
+        else:
+            layers.append((GRU if run.cell == "gru" else LSTM)(units, every, init=run.init))
+    return [*layers, Dense(outputs, "identity", run.init)]
 
 
 def make_optimizer(name: str, options: Mapping[str, Any]) -> Optimizer:

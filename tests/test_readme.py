@@ -34,6 +34,7 @@ def test_the_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("FASTNN_RUNS", str(tmp_path / "runs"))
     (run_file,) = blocks("toml")
     (tmp_path / "run.toml").write_text(run_file, encoding="utf-8")
+    (tmp_path / "book.txt").write_text("Call me Ishmael. " * 60, encoding="utf-8")
     main(["train", "run.toml"])
     (kept,) = [info.path for info in list_runs() if info.run and info.run.seed == 1]
     lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]

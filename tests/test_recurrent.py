@@ -103,6 +103,16 @@ def test_truncation_cuts_only_what_lies_before() -> None:
     assert np.array_equal(whole(x), cut(x))
 
 
+def test_step_gradients_are_what_the_gradient_is_made_of() -> None:
+    net = network("stacked")
+    x, y = batch(net, 7, 9)
+    first, second, third = net.step_gradients(x, y)
+    assert (first.shape, second.shape, third.shape) == ((7, 9, 24), (7, 9, 24), (7, 9, 7))
+    gradient = net.gradient(x, y)
+    np.testing.assert_allclose(np.einsum("ntf,ntg->fg", x, first).ravel(), gradient[: 3 * 24], rtol=1e-9, atol=1e-14)
+    assert fnn.Network([2, 2]).step_gradients(np.ones((1, 2)), [0]) == []
+
+
 # ---- PyTorch ---------------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ def test_the_command_line_trains_a_run_file(tmp_path: Path, capsys: pytest.Captu
     result = trained(capsys, str(path))
     assert result["config"] == FULL.table() | {
         "data": "spirals", "layers": [2, 16, 8, 4], "threads": None,
-        "optimizer": {"name": "sgd", **FULL.optimizer_options, "weight_decay": 0.0},
+        "optimizer": {"name": "sgd", **FULL.optimizer_options, "weight_decay": 0.0, "clip": 0.0},
     }  # fmt: skip
     assert trained(capsys, str(path))["history"] == result["history"]
     assert runfile.read(Path(result["folder"]) / "config.toml") == runfile.build(FULL).run

@@ -18,6 +18,7 @@ def run_of(config: RunConfig) -> RunFile:
         data=config.data,
         data_options=dict(config.loader),
         layers=config.layers,
+        cell=config.cell,
         activation=config.activation,
         init=config.init,
         loss=config.loss or None,
@@ -45,6 +46,7 @@ def config_of(run: RunFile, folder: str = "") -> RunConfig:
     return RunConfig(
         data=run.data,
         layers=tuple(run.layers),
+        cell=run.cell,
         activation=run.activation,
         init=run.init,
         optimizer=run.optimizer,

@@ -3,6 +3,8 @@
 data = fastnn.datasets.load("digits")
 data = fastnn.datasets.load("spirals", classes=5, noise=0.1)
 data = fastnn.datasets.load("iris.csv", label="species", standardize=True)
+data = fastnn.datasets.load("book.txt", steps=64)  # sequences: what is the next character?
+data = fastnn.datasets.load_adding(steps=100)  # sequences: the adding problem
 """
 
 from __future__ import annotations
@@ -17,21 +19,23 @@ from fastnn.datasets.dataset import Dataset
 from fastnn.datasets.idx import load_idx_folder
 from fastnn.datasets.npy_file import load_npy
 from fastnn.datasets.registry import DATASETS, Entry, options_of
+from fastnn.datasets.sequences import load_adding, load_text
 from fastnn.errors import DataError, shown, unknown
 
-__all__ = ["DATASETS", "Dataset", "Entry", "load"]
+__all__ = ["DATASETS", "Dataset", "Entry", "load", "load_adding", "load_text"]
 
-_READERS: dict[str, Callable[..., Dataset]] = {".csv": load_csv, ".npy": load_npy}
+_READERS: dict[str, Callable[..., Dataset]] = {".csv": load_csv, ".npy": load_npy, ".txt": load_text}
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
     """Load a data set: a built-in one by name, or a file or folder of your own.
 
-    name_or_path: a name in DATASETS, or the path of a .csv file, an .npy file or a folder of four IDX files. A name
+    name_or_path: a name in DATASETS, or the path of a .csv, .npy or .txt file or a folder of four IDX files. A name
         comes first: write "./digits" for a folder that is called digits.
     options: what the loader takes. digits: test_share, seed. Generated: samples, noise, seed, test_share, and classes
         (spirals, blobs), turns (spirals). CSV: label, header, delimiter, task, standardize, test_share, seed. NPY: the
-        same without header and delimiter. MNIST and IDX folders: none, they come split.
+        same without header and delimiter. TXT: steps, characters, test_share, seed. MNIST and IDX folders: none, they
+        come split.
 
     Raises DataError for a file that is missing, damaged or cut short, ValueError or TypeError for a name or an option
     that does not fit; each names the argument or the file, the value and what was expected.
@@ -56,10 +60,10 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
     elif not given or (plain and not path.exists()):
         raise unknown("name_or_path", name_or_path, DATASETS)
     elif not path.is_file():
-        raise DataError(f"{path}: no such file or folder; expected a .csv file, an .npy file or a folder of IDX files")
+        raise DataError(f"{path}: no such file or folder; expected a .csv, .npy or .txt file, or a folder of IDX files")
     elif reader is None:
         raise DataError(
-            f"{path}: a file of unknown kind; expected a name that ends in .csv or .npy, or a folder of IDX files"
+            f"{path}: a file of unknown kind; expected a name that ends in .csv, .npy or .txt, or a folder of IDX files"
         )
     _check_options(path.name, reader, options)
     return reader(path, **options)

@@ -18,8 +18,9 @@ class Dataset:
     """A training and a test part, in the form that training takes.
 
     name: what it was loaded as
-    x_train, x_test: (n, features) float32, C-contiguous
-    y_train, y_test: (n,) int64 in [0, n_classes) for classification; (n,) or (n, outputs) float32 for regression
+    x_train, x_test: (n, features) float32, C-contiguous; of sequences (n, T, features)
+    y_train, y_test: (n,) int64 in [0, n_classes) for classification; (n,) or (n, outputs) float32 for regression; of
+        sequences also (n, T) labels or (n, T, outputs), a target for each time step
     classes: the class names in the order of the labels; empty for regression
     image_shape: (rows, columns) when a row of x is an image, flattened row by row
     source: where the data comes from, its licence or its formula
@@ -52,7 +53,17 @@ class Dataset:
     @property
     def features(self) -> int:
         """Columns of x: what the network's first layer takes."""
-        return int(self.x_train.shape[1])
+        return int(self.x_train.shape[-1])
+
+    @property
+    def steps(self) -> int | None:
+        """Time steps of the sequences; None where x has none."""
+        return int(self.x_train.shape[1]) if self.x_train.ndim == 3 else None
+
+    @property
+    def every_step(self) -> bool:
+        """Whether each time step has a target of its own."""
+        return self.steps is not None and self.y_train.ndim == (2 if self.classes else 3)
 
     @property
     def n_classes(self) -> int:
@@ -62,20 +73,25 @@ class Dataset:
     def __repr__(self) -> str:
         task = f"{self.n_classes} classes" if self.classes else "regression"
         rows = f"{len(self.x_train)} train, {len(self.x_test)} test"
-        return f"Dataset({self.name!r}, {rows}, {self.features} features, {task})"
+        steps = "" if self.steps is None else f"{self.steps} steps of "
+        return f"Dataset({self.name!r}, {rows}, {steps}{self.features} features, {task})"
 
 
 def _check_part(part: str, x: np.ndarray, y: np.ndarray, n_classes: int) -> None:
     for argument, array in ((f"x_{part}", x), (f"y_{part}", y)):
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{argument}: expected a NumPy array, got {shown(array)} of type {type(array).__name__}")
-    if x.ndim != 2 or x.dtype != np.float32 or not x.flags.c_contiguous:
-        raise ValueError(f"x_{part}: {_kind(x)}; expected C-contiguous float32 of shape (n, features)")
+    if x.ndim not in (2, 3) or x.dtype != np.float32 or not x.flags.c_contiguous:
+        raise ValueError(
+            f"x_{part}: {_kind(x)}; expected C-contiguous float32 of shape (n, features) or (n, T, features)"
+        )
     if 0 in x.shape:
         raise ValueError(f"x_{part}: {_kind(x)}; expected at least 1 row and 1 feature")
-    if n_classes and (y.ndim != 1 or y.dtype != np.int64):
-        raise ValueError(f"y_{part}: {_kind(y)}; expected int64 labels of shape (n,)")
-    if not n_classes and (y.ndim not in (1, 2) or y.dtype != np.float32):
+    steps = x.shape[1:2] if x.ndim == 3 else ()
+    stepwise = bool(steps) and y.shape[1:2] == steps and y.ndim == (2 if n_classes else 3)
+    if n_classes and ((y.ndim != 1 and not stepwise) or y.dtype != np.int64):
+        raise ValueError(f"y_{part}: {_kind(y)}; expected int64 labels of shape (n,){' or (n, T)' if steps else ''}")
+    if not n_classes and ((y.ndim not in (1, 2) and not stepwise) or y.dtype != np.float32):
         raise ValueError(f"y_{part}: {_kind(y)}; expected float32 of shape (n,) or (n, outputs)")
     if len(x) != len(y):
         raise ValueError(f"y_{part}: {len(y)} rows for the {len(x)} rows of x_{part}; expected as many")

@@ -214,7 +214,7 @@ def test_bad_options(name: str, options: dict[str, object], message: str) -> Non
         ("digit", ValueError, "unknown name 'digit'; did you mean 'digits'? known: blobs, circles, digits, mnist"),
         ("MNIST", ValueError, "did you mean 'mnist'"),
         ("", ValueError, "unknown name ''"),
-        ("nowhere.csv", DataError, "nowhere.csv: no such file or folder; expected a .csv file"),
+        ("nowhere.csv", DataError, "nowhere.csv: no such file or folder; expected a .csv, .npy or .txt file"),
         ("nowhere/digits", DataError, "digits: no such file or folder"),
         ("~nobody-has-this-name/x.npy", DataError, "x.npy: no such file or folder"),
         ("a\0b.csv", DataError, "no such file or folder"),
