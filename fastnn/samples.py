@@ -46,6 +46,8 @@ def sequences(argument: str, value: Any, features: int, steps: int | None, F: ty
         array = numeric(argument, value)
     except ValueError:
         lengths = sorted({len(each) for each in value if hasattr(each, "__len__")})
+        if len(lengths) < 2:  # it is something inside of them
+            raise
         raise ValueError(
             f"{argument}: has sequences of {shown(lengths)} time steps; expected one length, (n, T, {features})"
         ) from None

@@ -304,6 +304,7 @@ BAD_SEQUENCES: list[tuple[Any, str]] = [
     (np.zeros((2, 0, 3)), r"x: has shape \(2, 0, 3\), sequences of length 0; expected at least one"),
     (np.zeros((0, 4, 3)), r"x: has shape \(0, 4, 3\), no sequence"),
     ([np.zeros((4, 3)), np.zeros((5, 3))], r"x: has sequences of \[4, 5\] time steps; expected one length"),
+    ([[[1.0, 2.0, 3.0], [1.0]]] * 2, r"x: cannot be read as an array .*; expected rows of equal length"),
     (np.zeros((2, 3)), r"x: has shape \(2, 3\); expected \(n, T, 3\)"),
     (np.zeros((2, 4, 2)), r"x: has shape \(2, 4, 2\); expected \(n, T, 3\)"),
     (np.full((2, 4, 3), np.nan), r"x: nan at index \(0, 0, 0\)"),
