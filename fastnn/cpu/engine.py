@@ -215,7 +215,7 @@ class Runner:
             v=self.memory[1],
             gradient=aligned(most * block, F),
             block=block,
-            columns=aligned(most * 2 * (sizes[-1] + 1) * GRAIN, F),
+            columns=aligned(most * 2 * (sizes[-1] + 1) * ROWS, F),
             losses=np.zeros(rows, F),
             hits=np.zeros(rows, F),
             span=span,

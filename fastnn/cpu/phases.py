@@ -83,7 +83,7 @@ class Work(NamedTuple):
     v: np.ndarray  # F
     gradient: np.ndarray  # F, `block` numbers for each worker
     block: int
-    columns: np.ndarray  # F, outputs and targets of GRAIN rows side by side, and 2 GRAIN numbers, for each worker
+    columns: np.ndarray  # F, outputs and targets of ROWS rows side by side, and 2 ROWS numbers, for each worker
     losses: np.ndarray  # F (B or more, ROWS a worker or more), whole grains
     hits: np.ndarray  # F, like losses
     span: int  # rows that go through all layers before the next ones
@@ -191,8 +191,8 @@ def loss_rows(net, work, data, index, low, high, scale, worker):
     """Loss of rows low .. high, and the last layer's deltas."""
     last, F, base = net.sizes.size - 1, net.one.itemsize, work.buffer.ctypes.data
     stride = net.strides[last]
-    for r in range(low, high, GRAIN):
-        rows = min(GRAIN, high - r)
+    for r in range(low, high, ROWS):
+        rows = min(ROWS, high - r)
         z, delta = base + (work.outputs[last] + r * stride) * F, base + (work.deltas[last] + r * stride) * F
         losses, hits = work.losses.ctypes.data + r * F, work.hits.ctypes.data + r * F
         lose(net, work, z, delta, data.targets, index.ctypes.data + r * 8, losses, hits, rows, scale, worker)
@@ -242,13 +242,13 @@ def gradient_rows(net, work, low, high):
 
 @inner
 def lose(net, work, z, delta, targets, index, losses, hits, rows, scale, worker):
-    """The loss of at most GRAIN rows, all by address; `losses` and `hits` have room for GRAIN."""
+    """The loss of at most ROWS rows, all by address; `losses` and `hits` have room for whole grains."""
     last, F = net.sizes.size - 1, net.one.itemsize
-    width = net.sizes[last]
-    space = work.columns.ctypes.data + worker * 2 * (width + 1) * GRAIN * F
-    x = space + 2 * GRAIN * F
-    t = x + width * GRAIN * F
-    call(work.loss, (z, delta, net.strides[last], width, targets, index, losses, hits, rows, GRAIN, scale, space, x, t))
+    width, grain = net.sizes[last], (rows + GRAIN - 1) // GRAIN * GRAIN
+    space = work.columns.ctypes.data + worker * 2 * (width + 1) * ROWS * F
+    x = space + 2 * grain * F
+    t = x + width * grain * F
+    call(work.loss, (z, delta, net.strides[last], width, targets, index, losses, hits, rows, grain, scale, space, x, t))
 
 
 @inner

@@ -9,7 +9,6 @@ import numpy as np
 from fastnn.compiler import inner, kernel
 from fastnn.cpu.phases import (
     COLUMNS,
-    GRAIN,
     PART,
     ROWS,
     WEIGHT,
@@ -60,8 +59,7 @@ def evaluate(net, work, run, result, worker):
 @inner
 def evaluate_blocks(net, work, data, counting, sums, worker, workers):
     """Loss and hits of every block of ROWS rows of `data`, into sums (blocks, 2); workers share the blocks."""
-    F, last = net.one.itemsize, net.sizes.size - 1
-    stride = net.strides[last]
+    F = net.one.itemsize
     blocks = sums.shape[0]
     half = net.scratch.size // 2
     losses, hits = work.losses[worker * ROWS :], work.hits[worker * ROWS :]
@@ -77,10 +75,8 @@ def evaluate_blocks(net, work, data, counting, sums, worker, workers):
         z = net.scratch.ctypes.data + at * F
         other = net.scratch.ctypes.data + (at + half if at < half else at - half) * F
         targets = data.targets + b * ROWS * data.target_row
-        for r in range(0, rows, GRAIN):
-            index, some = counting.ctypes.data + r * 8, min(GRAIN, rows - r)
-            there = losses.ctypes.data + r * F, hits.ctypes.data + r * F
-            lose(net, work, z + r * stride * F, other, targets, index, there[0], there[1], some, net.one[0], worker)
+        index = counting.ctypes.data
+        lose(net, work, z, other, targets, index, losses.ctypes.data, hits.ctypes.data, rows, net.one[0], worker)
         add_up(sums, b, losses, hits, rows)
 
 
