@@ -36,7 +36,7 @@ CASES: dict[str, tuple[dict[str, Any], int, dict[str, Any]]] = {
         {"optimizer": fnn.SGD(0.1, momentum=0.9, nesterov=True)},
     ),
     "wide, weight decay": (
-        {"layers": [64, 130, 100, 10], "activation": "leaky_relu"},
+        {"layers": [64, 270, 100, 10], "activation": "leaky_relu"},
         96,
         {"optimizer": fnn.SGD(0.1, weight_decay=0.01)},
     ),

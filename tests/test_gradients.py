@@ -125,7 +125,7 @@ def test_float32_against_float64(activation: str, loss: str) -> None:
 
 
 # Beyond a tile and a block in every direction: rows of a batch (48 at once; from 1,024 in spans that leave a gradient
-# each), rows of weights (48), vectors (4 to 64).
+# each), rows of weights (48), vectors (4 to 64), and from 256 outputs panels of deltas.
 AWKWARD = [
     (1, (1, 1, 2)),
     (2, (49, 1, 65, 2)),
@@ -134,6 +134,7 @@ AWKWARD = [
     (100, (130, 64, 31, 5)),
     (133, (64, 129, 7, 2)),
     (1300, (51, 9, 33, 3)),
+    (51, (50, 258, 301, 3)),
 ]
 
 

@@ -198,6 +198,7 @@ class Runner:
         packed, transposed, size = plan.panels(matrices, net.panel)
         rows = max(-(-self.batch // GRAIN) * GRAIN, most * ROWS)
         span, spans = (self.batch, 0) if loops else plan.spans(sizes, self.batch)
+        sheets, end = plan.sheets(matrices, net.panel, self.batch, end, apart=not loops and not spans)
         # Where spans leave gradients, a tile and its biases are one row.
         widest = max(matrix.columns for matrix in matrices)
         block = max(4096, widest * (plan.TILE + 1 if spans else 1)) if update > 0 else 0
@@ -207,6 +208,9 @@ class Runner:
             inputs=np.array(places["inputs"], np.int64),
             deltas=np.array(places["deltas"], np.int64),
             matrices=np.array(matrices, np.int64),
+            sheets=np.array(sheets, np.int64),
+            batch=self.batch,
+            left=aligned(most * plan.TILE * self.batch if max(sheets) >= 0 else 0, F),
             panels=aligned(size, F),
             packed=np.array(packed, np.int64),
             transposed=np.array(transposed, np.int64),

@@ -75,6 +75,9 @@ class Work(NamedTuple):
     inputs: np.ndarray  # (L + 1,) the same after dropout: what layer l reads
     deltas: np.ndarray  # (L + 1,)
     matrices: np.ndarray  # (M, 12): plan.Matrix for each matrix of weights, one a layer or, if it is recurrent, two
+    sheets: np.ndarray  # (M,) where the matrix's dz begins once more, in panels of `batch` rows; -1: nowhere
+    batch: int  # rows that a batch has at most
+    left: np.ndarray  # F, for each worker TILE inputs of all rows of a batch, where a layer's deltas are in panels
     panels: np.ndarray  # F, weights in panels
     packed: np.ndarray  # (M,) where the matrix (I, O) begins in panels, -1 where parameters serve as they are
     transposed: np.ndarray  # (M,) where its transpose (O, I) begins, -1 where no deltas go through it
@@ -163,6 +166,8 @@ def rows_phase(net, work, data, index, scale, step, worker, workers):
         backward_rows(net, work, r, end, step)
         if work.partial.size > 0:
             gradient_rows(net, work, r, end)
+        else:
+            sheet_rows(net, work, r, end)
 
 
 @inner
@@ -224,6 +229,20 @@ def backward_rows(net, work, low, high, step):
 
 
 @inner
+def sheet_rows(net, work, low, high):
+    """Copy the deltas of rows low .. high of wide layers into panels: a column of theirs lies in too many pages."""
+    base, panel, F = work.buffer.ctypes.data, net.panel, net.one.itemsize
+    for layer in range(net.sizes.size - 1):
+        if work.sheets[layer] >= 0:
+            columns = net.vectors[layer + 1]
+            for r in range(low, high):
+                row = base + (work.deltas[layer + 1] + r * net.strides[layer + 1]) * F
+                for o in range(0, columns, panel):
+                    to = base + (work.sheets[layer] + o * work.batch + r * panel) * F
+                    copy(to, row + o * F, min(panel, columns - o) * F)
+
+
+@inner
 def gradient_rows(net, work, low, high):
     """The gradient of rows low .. high, which are a span, to its place in work.partial."""
     F, base, one = net.one.itemsize, work.buffer.ctypes.data, net.one.ctypes.data + net.one.itemsize
@@ -270,16 +289,24 @@ def tile_phase(net, work, t, batch, coefficients, worker):
         # The gradient is 1^T of those of the spans, and biases lie behind the last row of weights.
         count = rows * columns + (columns if high == matrix[ROWS_IN] else 0)
         partial, spans = work.partial.ctypes.data + start * F, (batch + work.span - 1) // work.span
-        change(net, work, (one, 0, 0), (partial, work.partial.shape[1]), start, 1, count, spans, coefficients, worker)
+        right = partial, work.partial.shape[1], net.panel
+        change(net, work, (one, 0, 0), right, start, 1, count, spans, coefficients, worker)
     else:
         # z = x W + b  =>  dW = x^T dz, and db = 1^T dz: the bias is the weight of an input that is always 1
-        x = work.buffer.ctypes.data + (matrix[X] + matrix[X_SKIP] * batch * matrix[X_ROW] + low) * F
-        dz, stride, skip = work.buffer.ctypes.data + matrix[DZ] * F, matrix[DZ_ROW], matrix[DZ_SKIP] * batch
-        right, terms = (dz + skip * stride * F, stride), matrix[STEPS] * batch
-        change(net, work, (x, 1, matrix[X_ROW]), right, start, rows, columns, terms, coefficients, worker)
+        base, stride = work.buffer.ctypes.data, matrix[X_ROW]
+        x = base + (matrix[X] + matrix[X_SKIP] * batch * stride + low) * F
+        skip, terms = matrix[DZ_SKIP] * batch, matrix[STEPS] * batch
+        dz = base + matrix[DZ] * F, matrix[DZ_ROW], net.panel
+        right = dz[0] + skip * matrix[DZ_ROW] * F, matrix[DZ_ROW], net.panel
+        if work.sheets[number] >= 0:
+            right = base + work.sheets[number] * F, net.panel, net.panel * work.batch
+            left = work.left.ctypes.data + worker * TILE * work.batch * F
+            for r in range(batch):
+                copy(left + r * TILE * F, x + r * stride * F, rows * F)
+            x, stride = left, np.int64(TILE)
+        change(net, work, (x, 1, stride), right, start, rows, columns, terms, coefficients, worker)
         if low == 0 and matrix[BIAS] >= 0:
-            right = dz, stride
-            change(net, work, (one, 0, 0), right, matrix[BIAS], 1, columns, terms + skip, coefficients, worker)
+            change(net, work, (one, 0, 0), dz, matrix[BIAS], 1, columns, terms + skip, coefficients, worker)
     if work.update >= 0:
         pack(net, work, number, low, high)
 
@@ -288,13 +315,13 @@ def tile_phase(net, work, t, batch, coefficients, worker):
 def change(net, work, left, right, start, rows, columns, terms, coefficients, worker):
     """Change rows x columns numbers of the target from `start` by the gradient x^T dz, a sum of `terms` products.
 
-    left: x's address and its strides by row and column of x^T; right: dz's address and its stride by term.
+    left: x's address and its strides by row and column of x^T; right: dz's address and its strides by term and panel.
     """
-    (x, row, column), (dz, stride) = left, right
+    (x, row, column), (dz, stride, panel) = left, right
     F = net.one.itemsize
     if work.update <= 0:
         target = work.target.ctypes.data + start * F
-        call(net.gemm, (x, row, column, dz, stride, net.panel, target, columns, target, columns, rows, columns, terms,
+        call(net.gemm, (x, row, column, dz, stride, panel, target, columns, target, columns, rows, columns, terms,
                         coefficients[0], coefficients[1]))  # fmt: skip
         clear(work, target, start, rows * columns)
         return
@@ -304,7 +331,7 @@ def change(net, work, left, right, start, rows, columns, terms, coefficients, wo
     for r in range(0, rows, block):
         some = min(block, rows - r)
         at = (start + r * columns) * F
-        call(net.gemm, (x + r * row * F, row, column, dz, stride, net.panel, gradient, columns, gradient, columns,
+        call(net.gemm, (x + r * row * F, row, column, dz, stride, panel, gradient, columns, gradient, columns,
                         some, columns, terms, net.one[1], net.one[0]))  # fmt: skip
         clear(work, gradient, start + r * columns, some * columns)
         call(work.update, (work.target.ctypes.data + at, gradient, work.m.ctypes.data + at, work.v.ctypes.data + at,

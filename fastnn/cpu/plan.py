@@ -15,6 +15,7 @@ from fastnn.cpu.phases import GRAIN, TILE
 from fastnn.cpu.team import cores
 
 PACKED_FROM = 1024  # outputs of a layer whose weight is kept in panels for the forward pass too
+SHEETS_FROM = 256  # outputs of a layer whose deltas are kept in panels too, for the weight gradient
 # Spans of a long batch that leave a gradient of their own. 4-32-16-4 with 10,000 rows and two threads: 783 us a step
 # with 8 or 16, 797 with 32, 1148 without; 64-32-10 with 512 rows loses with 8 of them what it gains.
 FEWEST_SPANS, MOST_SPANS, LEAST_SPAN = 8, 16, 128
@@ -148,6 +149,19 @@ def products(sizes: tuple[int, ...], loops: Sequence[Loop | None] = (), steps: i
         found.append(steps * fan_out * gates(loop) * (fan_in + (fan_out if loop else 0)))
         steps = 1 if loop and not loop.sequences else steps
     return found
+
+
+def sheets(matrices: list[Matrix], panel: int, batch: int, end: int, *, apart: bool) -> tuple[list[int], int]:
+    """Where the deltas of each wide matrix begin once more, in panels, behind `end` of the buffer (-1: nowhere).
+
+    Nowhere unless they lie `apart`, as a batch's rows of each layer. Returns the new end, too.
+    """
+    begins = []
+    for matrix in matrices:
+        wide = apart and matrix.columns >= SHEETS_FROM
+        begins.append(end if wide else -1)
+        end += -(-matrix.columns // panel) * panel * batch if wide else 0
+    return begins, end
 
 
 def flops(sizes: tuple[int, ...], batch: int, loops: Sequence[Loop | None] = (), steps: int = 1) -> int:
