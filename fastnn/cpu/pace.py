@@ -12,9 +12,9 @@ a debt, paid off by SHARE of all time that passes, and while there is a debt not
 from __future__ import annotations
 
 SHARE = 0.01  # of the time, that trials may lose
-SLICE = 0.002  # seconds that a trial is planned to take, or one step
+SLICE = 0.004  # seconds that a trial is planned to take, or one step
 CALLS = 0.0001  # seconds that a trial costs beside its steps: a chunk in three calls
-WINS = 3  # trials in a row that another number must win
+WINS = 2  # trials in a row that another number must win
 MARGIN = 0.97  # of the present number's time, that it must stay below
 
 
