@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastnn.experiments import kernels
 from fastnn.experiments.entry import Parameter, Question, register
-from fastnn.experiments.parts import Curve, Curves, Diagram, Part, Table, Text
+from fastnn.experiments.parts import Checks, Curve, Curves, Diagram, Part, Table, Text
 
 WIDEST = 1024
 SIZES = "3 4 4 2"
@@ -115,6 +116,104 @@ def network(layer: int = 1, i: int = 1, j: int = 1, sizes: str = SIZES, seed: in
         read, len(weights), len(weights) - 1, weights, sum(one.size for one in weights), (layer, i, j),
         link_name(layer, i, j), float(weights[layer - 1][i, j - 1]),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """A network whose hidden layer is partially connected: its `mask` (inputs, nodes) is 1 where there is a link.
+
+    `weights` has an array (fan_in + 1, fan_out) for each layer, row 0 the bias; `connections` of `possible` links
+    exist. `accuracy` is that of the same network on the digits, with a mask as dense as this one for its first layer, and
+    `full` that without one; `zeros` the largest weight found where the mask is 0, after training.
+    """
+
+    kind: str
+    mask: np.ndarray
+    weights: tuple[np.ndarray, ...]
+    connections: int
+    possible: int
+    links: int
+    full_links: int
+    accuracy: float
+    full: float
+    zeros: float
+
+
+def _report_partial(result: Partial) -> tuple[Part, ...]:
+    inputs, nodes = result.mask.shape
+    sizes = (inputs, nodes, result.weights[1].shape[1])
+    link = next(iter(np.argwhere(result.mask)), (0, 0))
+    rows = (
+        ("fully connected", f"{result.full_links:,}", f"{100 * result.full:.1f}%"),
+        (f"partially, {result.kind}", f"{result.links:,}", f"{100 * result.accuracy:.1f}%"),
+    )
+    checks = (
+        ("weights without a link stay exactly 0 in training", result.zeros == 0),
+        ("fewer links, and less than 10 % of the accuracy lost", result.full - result.accuracy < 0.1),
+    )
+    title = f"{result.connections} of {result.possible} links in the first layer"
+    return (
+        Diagram(title, sizes, result.weights, (result.mask, None), (1, int(link[0]) + 1, int(link[1]) + 1)),
+        Table("64-64-10 on the digits", ("first layer", "links", "accuracy"), rows, 1),
+        Checks("Seen here", checks),
+    )
+
+
+@register(
+    title="Fully and partially connected",
+    slide="Neural networks: Model - Bias and weight",
+    text="In a fully connected layer every node is linked to all inputs. In a partially connected one some links do "
+    "not exist: a mask of 0 and 1 says which. Their weights are 0 and stay 0: they get no gradient and no update. A "
+    "node that sees a window of neighboring inputs looks at a part of a picture; random masks just save links. The "
+    "table trains a network for the digits with and without a mask of this kind and density.",
+    report=_report_partial,
+    question=Question(
+        "A quarter of the first layer's links are kept, at random. How well are the digits still recognized?",
+        ("hardly: near 10 %", "about half of them", "nearly as well"),
+        lambda result: 0 if result.accuracy < 0.3 else 1 if result.accuracy < 0.75 else 2,
+        "Each of the 64 nodes still sees some 16 of the 64 pixels, and together they see all.",
+    ),
+    parameters=(
+        Parameter("kind", "random", "which links exist", choices=("random", "window")),
+        Parameter("density", 0.25, "share of the links that exist", 0.02, 1, 1.25, factor=True),
+        Parameter("inputs", 6, "of the network that is drawn", 2, 12),
+        Parameter("nodes", 6, "of its hidden layer", 1, 12),
+        Parameter("seed", 0, "of mask and weights", 0, 2**31),
+    ),
+    train=lambda values: {"data": "digits", "layers": [64], "activation": "relu"},
+    slow=True,
+)
+def partial(kind: str = "random", density: float = 0.1, inputs: int = 6, nodes: int = 6, seed: int = 0) -> Partial:
+    """A network with a masked first layer, drawn small, and trained on the digits beside one without a mask."""
+    import fastnn as fnn
+    from fastnn.initializers import INITIALIZERS
+
+    def masked(many: int, units: int, edge: int = 0) -> np.ndarray:
+        if kind == "random":
+            return fnn.masks.random(many, units, density, seed)
+        if edge:  # of a picture
+            wide = max(1, round(edge * density**0.5))
+            return fnn.masks.window((edge, edge), (edge, edge), (wide, wide))
+        return fnn.masks.window(many, units, max(1, round(density * many)))
+
+    data = fnn.datasets.load("digits")
+    size, classes = data.x_train.shape[1], len(data.classes)
+    accuracy, links, zeros = [], [], 0.0
+    for mask in (None, masked(size, size, 8)):
+        stack: list[Any] = [fnn.Input(size), fnn.Dense(size, "relu", mask=mask), fnn.Dense(classes)]
+        net = fnn.Network(stack, seed=seed)
+        net.fit(data.x_train, data.y_train, optimizer=fnn.Adam(0.003), epochs=12)
+        accuracy.append(net.evaluate(data.x_test, data.y_test)["accuracy"])
+        first = size * size if mask is None else int(mask.sum())
+        links.append(first + size * classes)
+        if mask is not None:
+            zeros = float(np.abs(net.layers[0].weight[mask == 0]).max(initial=0.0))
+    mask, xavier = masked(inputs, nodes), INITIALIZERS["xavier"]
+    weights = [xavier.draw(inputs + 1, nodes, seed, 0), xavier.draw(nodes + 1, 2, seed, 1)]
+    weights[0][1:] = np.where(mask, weights[0][1:], 0.0)
+    return Partial(
+        kind, mask, tuple(weights), int(mask.sum()), mask.size, links[1], links[0], accuracy[1], accuracy[0], zeros
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,9 @@ def _diagram(part: Diagram) -> RenderableType:
         rest = " …" if (rows, columns) != weights.shape else ""
         grid = _grid((f"layer {number}{rest}", *(f"to {k}" for k in range(1, columns + 1))))
         for row in range(rows):
+            mask = part.masks[number - 1]
             cells = [
+                RichText("·", "dim") if row and mask is not None and not mask[row - 1, k] else
                 RichText(f"{weights[row, k]:+.3f}", "reverse" if (number, row, k + 1) == (layer, i, j) else
                          "yellow" if weights[row, k] > 0 else "blue")
                 for k in range(columns)

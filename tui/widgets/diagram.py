@@ -73,12 +73,12 @@ def network_cells(
     layers = len(part.sizes)
     if width < LEFT + RIGHT + 6 * layers or height < 4:
         return cells
-    body = height - 2  # a row of names above, the biases below
+    body = height - 2  # names above, biases below
     columns = [LEFT + round(k * (width - LEFT - RIGHT - 1) / (layers - 1)) for k in range(layers)]
     places = [_rows(size, body) for size in part.sizes]
+    lowest = min(height - 1, max(rows[-1] for _, rows in places) + 3)  # where the biases are
     where = [
-        {number + 1: row + 1 for number, row in zip(shown, rows, strict=True)} | {0: height - 1}
-        for shown, rows in places
+        {number + 1: row + 1 for number, row in zip(shown, rows, strict=True)} | {0: lowest} for shown, rows in places
     ]
     links = []
     for k, weights in enumerate(part.weights):
@@ -114,5 +114,5 @@ def network_cells(
         hidden = part.sizes[k] - len(places[k][0])
         if hidden > 0:
             cells.text(column + 1, max(rows.values() if k == layers - 1 else [body]), f"+{hidden}", name)
-    cells.text(columns[0] - 3, height - 1, "x0", name)
+    cells.text(columns[0] - 3, lowest, "x0", name)
     return cells

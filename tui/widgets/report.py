@@ -67,7 +67,7 @@ def least(part: Part) -> tuple[int, int]:
     if isinstance(part, Histograms):
         return 14 * len(part.panels), 8
     if isinstance(part, Diagram):
-        return 34, 10
+        return 60, 10
     return max(44, len(part.title), sum(len(curve.label) + 5 for curve in part.curves)), 8
 
 

@@ -1,0 +1,285 @@
+"""The vanilla RNN of the lecture, by hand and in tasks that need a memory: digits row by row, sums, characters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.experiments import kernels
+from fastnn.experiments.entry import Parameter, Question, register
+from fastnn.experiments.parts import Checks, Curve, Curves, Part, Table
+
+CELLS = ("recurrent", "gru", "lstm")
+SLIDE = "Another type of neural network: Vanilla RNN"
+_CELL = Parameter("cell", "recurrent", "the kind of layer", choices=CELLS)
+SEED = Parameter("seed", 0, "of weights and data", 0, 2**31)
+
+
+def layer(cell: str, units: int, *, sequences: bool = False) -> Any:
+    import fastnn as fnn
+
+    return {"recurrent": fnn.Recurrent, "gru": fnn.GRU, "lstm": fnn.LSTM}[cell](units, return_sequences=sequences)
+
+
+def fitted(network: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> Any:
+    """The history of a training, cut short where it diverged."""
+    import fastnn as fnn
+
+    try:
+        return network.fit(x, y, **options)
+    except fnn.DivergenceError as reason:
+        return reason.history
+
+
+# ---- by hand ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    """One unit over T steps: h_t = tanh(w_xh x_t + w_hh h_(t-1) + b), h_0 = 0.
+
+    `x` (T,) and `h` (T,); `terms` (T - 1,) are dh_(t+1)/dh_t = w_hh (1 - h_(t+1)^2), `reach` (T,) dh_T/dh_t, the
+    product of the terms from t on; `differences` (T,) the same by central differences.
+    """
+
+    x: np.ndarray
+    h: np.ndarray
+    terms: np.ndarray
+    reach: np.ndarray
+    differences: np.ndarray
+
+
+def _report_recurrence(result: Recurrence) -> tuple[Part, ...]:
+    t = np.arange(1.0, len(result.h) + 1)
+    size = np.abs(result.reach)
+    shown = np.unique(np.linspace(0, len(t) - 2, min(5, len(t) - 1)).astype(int))
+    rows = tuple(
+        (f"{k + 1}", f"{result.h[k]:+.4f}", f"{result.terms[k]:+.4f}", f"{result.reach[k]:+.3e}") for k in shown
+    )
+    agree = bool(np.allclose(result.reach, result.differences, rtol=1e-5, atol=1e-9))
+    reach = Curve("product of terms", t, np.where(size > 0, size, np.nan))
+    return (
+        Curves("h over the time steps", (Curve("h_t", t, result.h), Curve("x_t", t, result.x)), "t"),
+        Curves("|∂h_T/∂h_t|, what reaches step t", (reach,), "t", log_y=True),
+        Table("The product", ("t", "h_t", "∂h_(t+1)/∂h_t", "∂h_T/∂h_t"), rows),
+        Checks("Seen here", (("the product is what finite differences find", agree),)),
+    )  # fmt: skip
+
+
+@register(
+    title="Vanilla RNN: one unit over time",
+    slide=SLIDE,
+    text="A recurrent layer reads a sequence and keeps a state: h_t = tanh(W_xh x_t + W_hh h_(t-1) + b). The same "
+    "weights are used at every step, so the network is as deep as the sequence is long. On its way back to step t the "
+    "gradient is multiplied by ∂h_(t+1)/∂h_t = w_hh (1 - h²) at each step: below 1 it vanishes, above 1 it explodes. "
+    "Here is one unit that hears a 1 at the first step, and nothing afterwards.",
+    report=_report_recurrence,
+    question=Question(
+        "w_hh = 0.5, 12 steps. How much of the gradient of h at the end reaches the first step?",
+        ("about as much", "about a tenth", "less than a thousandth"),
+        lambda result: int(np.searchsorted(-np.array([0.3, 0.005]), -abs(result.reach[0]))),
+        "Eleven factors of 0.5 or less: below 0.5¹¹ = 0.0005. Try w_hh = 1, and 1.5.",
+    ),
+    parameters=(
+        Parameter("w_hh", 0.5, "from the state to itself", -3, 3, 0.1),
+        Parameter("w_xh", 1.0, "from the input", -3, 3, 0.1),
+        Parameter("b", 0.0, "bias", -3, 3, 0.1),
+        Parameter("steps", 12, "T", 2, 200),
+    ),
+)
+def recurrence(w_hh: float = 0.5, w_xh: float = 1.0, b: float = 0.0, steps: int = 12) -> Recurrence:
+    """One recurrent unit that hears an impulse, and the gradient on its way back through time."""
+    x = np.zeros(steps)
+    x[0] = 1.0
+
+    def run(state: float, first: int) -> np.ndarray:
+        out = np.zeros(steps - first)
+        for k in range(first, steps):
+            state = float(np.tanh(w_xh * x[k] + w_hh * state + b))
+            out[k - first] = state
+        return out
+
+    h = run(0.0, 0)
+    terms = w_hh * kernels.derivative("tanh", h[1:])
+    reach = np.append(np.cumprod(terms[::-1])[::-1], 1.0)
+    e = 1e-6
+    ends = [(run(h[k] + e, k + 1)[-1] - run(h[k] - e, k + 1)[-1]) / (2 * e) for k in range(steps - 1)]
+    return Recurrence(x, h, terms, reach, np.array([*ends, 1.0]))
+
+
+# ---- digits row by row -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class DigitRows:
+    """The digits read row by row, 8 steps of 8 numbers: `accuracy` (epochs,) on the training part, `test` at the end.
+
+    `before` and `after` (steps,) are |dE/dh_t| of a simple recurrent layer before and after training, h_t its state
+    after row t; NaN for the other cells.
+    """
+
+    cell: str
+    accuracy: np.ndarray
+    test: float
+    before: np.ndarray
+    after: np.ndarray
+
+
+def state_gradients(network: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """|dE/dh_t| (T,) of a network of one Recurrent tanh layer and a Dense one, for x (n, T, inputs) and classes y."""
+    cell, out = network.layers
+    h, states = np.zeros((len(x), cell.recurrent_weight.shape[0])), []
+    for t in range(x.shape[1]):
+        h = np.tanh(x[:, t] @ cell.weight + h @ cell.recurrent_weight + cell.bias)
+        states.append(h)
+    logits = h @ out.weight + out.bias
+    share = np.exp(logits - logits.max(1, keepdims=True))
+    error = (share / share.sum(1, keepdims=True) - np.eye(logits.shape[1])[y]) / len(x)
+    d, norms = error @ out.weight.T, np.zeros(x.shape[1])
+    for t in range(x.shape[1] - 1, -1, -1):
+        norms[t] = np.linalg.norm(d)
+        d = (d * (1 - states[t] ** 2)) @ cell.recurrent_weight.T
+    return norms
+
+
+def _report_rows(result: DigitRows) -> tuple[Part, ...]:
+    epochs = np.arange(1.0, len(result.accuracy) + 1)
+    parts: list[Part] = [
+        Curves(f"Accuracy, {result.cell}: {100 * result.test:.1f} % of the test digits at the end",
+               (Curve("training", epochs, result.accuracy),), "epochs"),
+    ]  # fmt: skip
+    if np.isfinite(result.before).all():
+        t = np.arange(1.0, len(result.before) + 1)
+        curves = (Curve("before training", t, result.before), Curve("after", t, result.after))
+        parts.append(Curves("|∂E/∂h_t|, what reaches row t", curves, "t", log_y=True))
+    parts.append(Checks("Seen here", (("four of five digits are read right by their rows", result.test > 0.8),)))
+    return tuple(parts)
+
+
+@register(
+    title="Digits, row by row",
+    slide=SLIDE,
+    text="An image of 8 × 8 as a sequence: the network sees one row after the other, and has to remember what it saw. "
+    "After the last row a dense layer reads the digit from the state. Trained by backpropagation through time: the "
+    "chain rule over all steps. The second plot shows the length of the gradient at each step: the first rows get the "
+    "least of it.",
+    report=_report_rows,
+    question=Question(
+        "A network that sees one row at a time, 32 units. How many test digits will it read right?",
+        ("about a half", "two of three", "more than nine of ten"),
+        lambda result: 0 if result.test < 0.6 else 1 if result.test < 0.85 else 2,
+        "A state of 32 numbers is enough to tell ten shapes apart after eight rows.",
+    ),
+    parameters=(
+        _CELL,
+        Parameter("units", 32, "of the recurrent layer", 2, 128, 2, factor=True),
+        Parameter("rate", 0.005, "learning rate of Adam", 1e-5, 1, 2, factor=True),
+        Parameter("epochs", 15, "of training", 1, 100, 5),
+        SEED,
+    ),
+    slow=True,
+)
+def digit_rows(
+    cell: str = "recurrent", units: int = 32, rate: float = 0.005, epochs: int = 15, seed: int = 0
+) -> DigitRows:
+    """The digits read row by row by a recurrent layer."""
+    import fastnn as fnn
+
+    data = fnn.datasets.load("digits")
+    x, held = (part.reshape(len(part), 8, 8).astype(np.float64) for part in (data.x_train, data.x_test))
+    stack: list[Any] = [fnn.Input(8), layer(cell, units), fnn.Dense(len(data.classes))]
+    network = fnn.Network(stack, seed=seed, dtype="float64")
+    plain = cell == "recurrent"
+
+    def gradients() -> np.ndarray:
+        return state_gradients(network, x[:256], data.y_train[:256]) if plain else np.full(8, np.nan)
+
+    before = gradients()
+    history = fitted(network, x, data.y_train, optimizer=fnn.Adam(rate), epochs=epochs)
+    test = network.evaluate(held, data.y_test)["accuracy"]
+    return DigitRows(cell, np.array(history.accuracy), test, before, gradients())
+
+
+# ---- the adding problem ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Adding:
+    """The adding problem (Hochreiter and Schmidhuber 1997): of T numbers in [0, 1] two are marked, and the target is
+    their sum.
+
+    `loss` (cells, epochs) is the mean squared error; `baseline` that of always answering 1, whose expectation is 1/6.
+    """
+
+    cells: tuple[str, ...]
+    steps: int
+    loss: np.ndarray
+    baseline: float
+
+
+def adding_data(count: int, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """x (count, steps, 2) of numbers and marks, one mark in each half, and the sums (count, 1)."""
+    rng = np.random.default_rng(seed)
+    x = np.zeros((count, steps, 2), np.float32)
+    x[:, :, 0] = rng.random((count, steps))
+    rows, half = np.arange(count), steps // 2
+    x[rows, rng.integers(0, half, count), 1] = 1
+    x[rows, rng.integers(half, steps, count), 1] = 1
+    return x, (x[:, :, 0] * x[:, :, 1]).sum(1, keepdims=True)
+
+
+def _report_adding(result: Adding) -> tuple[Part, ...]:
+    epochs = np.arange(1.0, result.loss.shape[1] + 1)
+    curves = tuple(Curve(name, epochs, row) for name, row in zip(result.cells, result.loss, strict=True))
+    level = Curve("answering 1", epochs, np.full(len(epochs), result.baseline))
+    rows = tuple((name, f"{row[-1]:.4f}", f"{row[-1] / result.baseline:.2f}") for name, row in
+                 zip(result.cells, result.loss, strict=True))  # fmt: skip
+    solved = [name for name, row in zip(result.cells, result.loss, strict=True) if row[-1] < 0.1 * result.baseline]
+    return (
+        Curves(f"Mean squared error, T = {result.steps}", (*curves, level), "epochs", log_y=True),
+        Table("At the end", ("", "error", "÷ answering 1"), rows),
+        Checks("Seen here", (
+            (f"solved, to a tenth of the baseline's error: {', '.join(solved) or 'none'}", bool(solved)),
+            ("a gated cell ends better than the vanilla RNN", bool(result.loss[1:, -1].min() < result.loss[0, -1])),
+        )),
+    )  # fmt: skip
+
+
+@register(
+    title="Remembering: the adding problem",
+    slide=SLIDE,
+    text="A sequence of numbers, two of them marked: the answer is the sum of the two. Nothing but memory helps. "
+    "Whoever always answers 1 has a mean squared error of 1/6. A vanilla RNN must carry what it saw through a product "
+    "of factors; GRU and LSTM add to their state instead, through gates, so that the gradient has a way back that is "
+    "not multiplied.",
+    report=_report_adding,
+    question=Question(
+        "30 steps, 32 units, the same training for each. Which cell ends with the largest error?",
+        CELLS,
+        lambda result: int(np.argmax(np.where(np.isnan(result.loss[:, -1]), np.inf, result.loss[:, -1]))),
+        "The longer the sequence, the clearer the difference: try 10 steps, and 60.",
+    ),
+    parameters=(
+        Parameter("steps", 30, "T", 4, 200, 10),
+        Parameter("units", 32, "of the recurrent layer", 2, 128, 2, factor=True),
+        Parameter("rate", 0.01, "learning rate of Adam", 1e-5, 1, 2, factor=True),
+        Parameter("epochs", 25, "of training", 1, 200, 5),
+        SEED,
+    ),
+    slow=True,
+)
+def adding(steps: int = 30, units: int = 32, rate: float = 0.01, epochs: int = 25, seed: int = 0) -> Adding:
+    """Each cell on the adding problem, 2,000 sequences."""
+    import fastnn as fnn
+
+    x, y = adding_data(2000, steps, seed)
+    loss = np.full((len(CELLS), epochs), np.nan)
+    for row, cell in zip(loss, CELLS, strict=True):
+        stack: list[Any] = [fnn.Input(2), layer(cell, units), fnn.Dense(1)]
+        history = fitted(
+            fnn.Network(stack, seed=seed), x, y, loss="mse", optimizer=fnn.Adam(rate, clip=1.0), epochs=epochs
+        )
+        row[: len(history.loss)] = history.loss
+    return Adding(CELLS, steps, loss, float(np.mean((y - 1) ** 2)))
