@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from short import SHORT
 
 import fastnn as fnn
 from fastnn import experiments, runfile
 from fastnn.activations import ACTIVATIONS
-from fastnn.experiments import EXPERIMENTS, depth, kernels, parts, weights
+from fastnn.experiments import EXPERIMENTS, depth, kernels, parts, sequences, weights
 from fastnn.experiments.entry import Experiment, Parameter, plain
 
-# Parameters that keep what takes seconds short; what they show of the slides is tested with its own size below.
-QUICK: dict[str, dict[str, Any]] = {
-    "initialization": {"width": 60}, "vanishing": {"epochs": 2}, "convergence": {"epochs": 5, "width": 8},
-}  # fmt: skip
 NAMES = list(EXPERIMENTS)
 pytestmark = pytest.mark.xdist_group("experiments")  # whose worker computes them once
 
 
 @pytest.fixture(scope="module")
 def quick() -> dict[str, Any]:
-    return {name: entry.run(**QUICK.get(name, {})) for name, entry in EXPERIMENTS.items()}
+    return {name: entry.run(**SHORT.get(name, {})) for name, entry in EXPERIMENTS.items()}
 
 
 def digits(values: np.ndarray, places: int = 5) -> list[str]:
@@ -179,6 +177,72 @@ def test_convergence_counts_epochs(quick: dict[str, Any]) -> None:
     np.testing.assert_array_equal(easy.error[2], np.median(errors, axis=0))
 
 
+# ---- partially connected, and over time ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["random", "window"])
+def test_partially_connected(kind: str) -> None:
+    found = experiments.partial(kind, density=0.25, inputs=8, nodes=4)
+    assert found.connections == found.mask.sum() == 8 and found.possible == 32
+    assert (found.weights[0][1:][found.mask == 0] == 0).all() and found.zeros == 0
+    assert found.links == 64 * 16 + 640 and found.full_links == 64 * 64 + 640
+    assert found.accuracy > 0.85 < found.full
+
+
+@pytest.mark.parametrize(("w_hh", "b"), [(0.5, 0.0), (1.5, 0.2), (-1.0, 0.0)])
+def test_the_gradient_through_time_is_a_product(w_hh: float, b: float) -> None:
+    found = experiments.recurrence(w_hh, 0.8, b, steps=9)
+    np.testing.assert_allclose(found.reach, found.differences, rtol=1e-6, atol=1e-10)
+    assert found.reach[0] == pytest.approx(np.prod(found.terms), rel=1e-12) and found.reach[-1] == 1
+    net = fnn.Network([fnn.Input(1), fnn.Recurrent(1, return_sequences=True)], dtype="float64")
+    net.layers[0].weight, net.layers[0].recurrent_weight, net.layers[0].bias = [[0.8]], [[w_hh]], [b]
+    np.testing.assert_allclose(net(found.x.reshape(1, 9, 1)).ravel(), found.h, rtol=1e-12)
+
+
+def test_gradients_of_states_are_those_of_the_engine() -> None:
+    """The gradient of the bias is the sum over steps of dE/dh_t (1 - h_t^2); with one unit and one row its terms."""
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((1, 5, 3)), np.array([1])
+    net = fnn.Network([fnn.Input(3), fnn.Recurrent(1), fnn.Dense(2)], dtype="float64", seed=4)
+    norms = sequences.state_gradients(net, x, y)
+    h, states = 0.0, []
+    for t in range(5):
+        h = float(
+            np.tanh(x[0, t] @ net.layers[0].weight + h * net.layers[0].recurrent_weight + net.layers[0].bias)[0, 0]
+        )
+        states.append(h)
+    sign, total = np.sign(net.layers[0].recurrent_weight[0, 0]), 0.0
+    for t in range(5):
+        total += sign ** (4 - t) * norms[t] * (1 - states[t] ** 2)
+    shaped = fnn.Network.from_config(net.config(), net.gradient(x, y))
+    assert abs(shaped.layers[0].bias[0]) == pytest.approx(abs(total), rel=1e-9)
+
+
+def test_the_adding_problem() -> None:
+    x, y = sequences.adding_data(500, 12, 0)
+    assert x.shape == (500, 12, 2) and (x[:, :, 1].sum(1) == 2).all() and (x[:, :6, 1].sum(1) == 1).all()
+    np.testing.assert_allclose(y[:, 0], [row[row[:, 1] == 1, 0].sum() for row in x], rtol=1e-6)
+    found = experiments.adding(steps=12, epochs=6)
+    assert found.baseline == pytest.approx(1 / 6, rel=0.1) and found.loss[1:, -1].min() < 0.2 * found.baseline
+
+
+def test_digits_by_rows() -> None:
+    found = experiments.digit_rows(epochs=8)
+    assert found.test > 0.9 and found.accuracy[-1] > found.accuracy[0]
+    assert found.before[0] < found.before[-1] and np.isnan(experiments.digit_rows("gru", 8, epochs=1).before).all()
+
+
+def test_the_next_character_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("abcabd" * 60)
+    found = experiments.next_character("recurrent", 16, epochs=15, file=str(path))
+    assert found.characters == "abcd" and found.uniform == pytest.approx(np.log(4))
+    assert found.loss[-1] < 0.6 * found.frequent and ("abcabd" * 30).find(found.written[:12]) >= 0
+    path.write_text("short")
+    with pytest.raises(fnn.DataError, match="5 characters; expected 200 or more"):
+        experiments.next_character(file=str(path))
+
+
 # ---- the registry ----------------------------------------------------------------------------------------------------
 
 
@@ -198,13 +262,12 @@ def test_an_entry_is_complete(name: str, quick: dict[str, Any]) -> None:
             assert all(len(row) == len(part.columns) for row in part.rows)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name, entry in EXPERIMENTS.items() if entry.train is not None])
 def test_a_training_shows_it(name: str) -> None:
     entry = EXPERIMENTS[name]
     assert entry.train is not None
     run = runfile.RunFile.from_table(entry.train(entry.defaults))
-    if run.data != "mnist":
-        assert runfile.build(run, threads=1).trainer.steps_per_epoch > 0
+    assert runfile.build(run, threads=1).trainer.steps_per_epoch > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

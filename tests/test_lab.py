@@ -8,16 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from short import options, shorten
 
 from fastnn.cli import main
 from fastnn.experiments import EXPERIMENTS
 
 Runner = Callable[..., tuple[int, str, str]]
-SHORT = {
-    "initialization": ["--width", "30"],
-    "vanishing": ["--epochs", "1"],
-    "convergence": ["--epochs", "5", "--width", "4"],
-}
 
 
 @pytest.fixture
@@ -52,7 +48,7 @@ def test_help_has_every_parameter(lab: Runner) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_text(lab: Runner, name: str) -> None:
-    code, out, err = lab(name, *SHORT.get(name, []))
+    code, out, err = lab(name, *options(name))
     assert (code, err) == (0, "") and EXPERIMENTS[name].title in out and "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -75,29 +71,19 @@ def test_json(lab: Runner) -> None:
 
 def test_all_as_json_has_every_number(lab: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """With those entries short that take seconds: `all` itself takes no parameters."""
-    import dataclasses
-
-    from fastnn.experiments.entry import Parameter
-
-    short = {"initialization": {"width": 30}, "vanishing": {"epochs": 1}, "convergence": {"epochs": 5, "width": 4}}
-    for name, values in short.items():
-        entry = EXPERIMENTS[name]
-        changed: list[Parameter] = [
-            dataclasses.replace(p, default=values.get(p.name, p.default)) for p in entry.parameters
-        ]
-        monkeypatch.setitem(EXPERIMENTS, name, dataclasses.replace(entry, parameters=tuple(changed)))
+    shorten(monkeypatch)
     code, out, err = lab("all", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "") and list(found) == list(EXPERIMENTS)
     assert f"{found['cross_entropy']['result']['rounded']:.6f}" == "0.020621"
     assert found["backpropagation"]["result"]["gradient"] == [5, -2, 1]
-    assert found["initialization"]["result"]["width"] == 30
+    assert found["initialization"]["result"]["width"] == 60
 
 
-@pytest.mark.parametrize("name", ["network", "outputs", "backpropagation", "initialization"])  # each kind of part
+@pytest.mark.parametrize("name", ["partial", "outputs", "backpropagation", "initialization"])  # each kind of part
 def test_a_picture_of_each(lab: Runner, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.svg"
-    code, out, err = lab(name, *SHORT.get(name, []), "--plot", str(path))
+    code, out, err = lab(name, *options(name), "--plot", str(path))
     assert (code, err) == (0, "") and str(path) in out
     assert "<svg" in path.read_text(encoding="utf-8")[:1000]
 
@@ -119,6 +105,7 @@ def test_a_picture_of_each(lab: Runner, name: str, tmp_path: Path) -> None:
         (["backpropagation", "--formula", "w / (x - x)", "--values", "w=1,x=2"], "formula: division by zero (column 3"),
         (["backpropagation", "--values", "w = 1"], "values: no value for x, b"),
         (["network", "--sizes", "3"], "sizes: '3'"),
+        (["next_character", "--file", "nowhere.txt"], "file: nowhere.txt: No such file"),
         (["all", "--plot", "x.png"], "unknown argument '--plot'"),
         (["outputs", "--plot", "x.nothing"], "plot: 'x.nothing'; expected a name that ends in"),
         (["outputs", "--plot", "nowhere/x.png"], "plot: nowhere: no such folder"),

@@ -185,3 +185,10 @@ class Course:
                     lesson.right = entry.question.right(result)
             lesson.shown = values
             self.version += 1
+            self._look_again(lesson)
+
+    def _look_again(self, lesson: Lesson) -> None:
+        """A value that went there and back while it was computed was not asked for again."""
+        with self._changed:
+            if self._wanted is None and lesson.computing:
+                self._wanted = (lesson, lesson.values)

@@ -42,21 +42,22 @@ def layer_norms(network: Any, gradient: np.ndarray) -> np.ndarray:
     from fastnn import Network
 
     shaped = Network.from_config(network.config(), gradient)
-    return np.array([float(np.sqrt(np.mean(np.square(view.weight)))) for view in shaped.layers])
+    return np.array([float(np.sqrt(np.mean(np.square(view.weight, dtype=np.float64)))) for view in shaped.layers])
 
 
 def terms(network: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(slope, weight, delta) as in `Vanishing`, for the mean cross entropy over x (n, inputs) and classes y (n,)."""
-    outputs, layers = [x], network.layers
-    for view in layers:
-        outputs.append(kernels.value(view.activation, outputs[-1] @ view.weight + view.bias))
+    outputs, layers = [x.astype(np.float64)], network.layers
+    weights = [view.weight.astype(np.float64) for view in layers]
+    for view, w in zip(layers, weights, strict=True):
+        outputs.append(kernels.value(view.activation, outputs[-1] @ w + view.bias))
     shifted = np.exp(outputs[-1] - outputs[-1].max(1, keepdims=True))
     error = (shifted / shifted.sum(1, keepdims=True) - np.eye(shifted.shape[1])[y]) / len(x)
     count = len(layers)
     slope, weight, delta = (np.ones(count) for _ in range(3))
     delta[-1] = np.linalg.norm(error)
     for k in range(count - 2, -1, -1):
-        before = error @ layers[k + 1].weight.T
+        before = error @ weights[k + 1].T
         error = before * kernels.derivative(layers[k].activation, outputs[k + 1])
         weight[k] = np.linalg.norm(before) / max(delta[k + 1], np.finfo(float).tiny)
         delta[k] = np.linalg.norm(error)
@@ -136,11 +137,11 @@ def vanishing(
     import fastnn as fnn
 
     data = fnn.datasets.load("digits")
-    x, y = data.x_train[:ROWS].astype(np.float64), data.y_train[:ROWS]
+    x, y = data.x_train[:ROWS], data.y_train[:ROWS]
 
     def made(name: str) -> Any:
         sizes = [data.x_train.shape[1], *[width] * (layers - 1), len(data.classes)]
-        return fnn.Network(sizes, activation=name, init=_init(name, init), seed=seed, dtype="float64")
+        return fnn.Network(sizes, activation=name, init=_init(name, init), seed=seed)
 
     network = made(activation)
     slope, weight, delta = terms(network, x, y)

@@ -188,9 +188,9 @@ def digit_rows(
     import fastnn as fnn
 
     data = fnn.datasets.load("digits")
-    x, held = (part.reshape(len(part), 8, 8).astype(np.float64) for part in (data.x_train, data.x_test))
+    x, held = (part.reshape(len(part), 8, 8) for part in (data.x_train, data.x_test))
     stack: list[Any] = [fnn.Input(8), layer(cell, units), fnn.Dense(len(data.classes))]
-    network = fnn.Network(stack, seed=seed, dtype="float64")
+    network = fnn.Network(stack, seed=seed)
     plain = cell == "recurrent"
 
     def gradients() -> np.ndarray:

@@ -123,8 +123,8 @@ class Partial:
     """A network whose hidden layer is partially connected: its `mask` (inputs, nodes) is 1 where there is a link.
 
     `weights` has an array (fan_in + 1, fan_out) for each layer, row 0 the bias; `connections` of `possible` links
-    exist. `accuracy` is that of the same network on the digits, with a mask as dense as this one for its first layer, and
-    `full` that without one; `zeros` the largest weight found where the mask is 0, after training.
+    exist. `accuracy` is what 64-64-10 reaches on the digits with a mask of this kind and density, `full` without one;
+    `zeros` the largest weight found where the mask is 0, after training.
     """
 
     kind: str

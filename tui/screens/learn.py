@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from tui.lessons import Course
 from tui.screens.dialogs import TextInput
 from tui.screens.mode import ModeScreen
-from tui.view import View, explain
+from tui.view import explain
 from tui.widgets.lesson import CoursePlot, LessonReport, LessonText
 
 EPOCHS = 1000  # of a training that a lesson opens and that does not say how long
@@ -66,24 +66,12 @@ class LearnScreen(ModeScreen):
             self.turns.hurry(plot)
             if plot.size.width:
                 plot.show(self.view)
-        self._titles()
 
     def _titles(self) -> None:
         actions = self.placed("main")
         beside = not self.report.alone
         self.query_one(LessonText).title(() if beside else actions)
         self.report.title(actions)
-
-    async def refresh_panes(self, view: View) -> None:
-        """Titles: what is being computed changes them."""
-        self._titles()
-
-    async def tick(self) -> None:
-        """A result that has come changes the title, too."""
-        before = self.report.key(self.view)
-        await super().tick()
-        if self.is_mounted and not self.turns.current(self.report, before):
-            self._titles()
 
     @property
     def settled(self) -> bool:

@@ -128,6 +128,8 @@ class LessonReport(CoursePlot):
         self.page = 0
         self.pages = 1
         self.alone = False  # whether the text is not beside it
+        self._actions: tuple[Action, ...] = ()
+        self._written: tuple[str, ...] = ()
 
     def key(self, view: View) -> tuple[Any, ...]:
         """Also when another page is shown."""
@@ -135,14 +137,21 @@ class LessonReport(CoursePlot):
 
     def title(self, actions: tuple[Action, ...]) -> None:
         """Where in the course, which page, and the keys."""
+        self._actions = actions
+        self._retitle()
+
+    def _retitle(self) -> None:
+        """After a drawing, too: it may have found other pages."""
         lesson = self.course.lesson
         parts: list[Any] = [heading(self.course) if self.alone else Content.styled(lesson.experiment.name, "bold")]
         if lesson.answered and self.pages > 1:
             parts.append(Content.styled(f"  view {self.page % self.pages + 1}/{self.pages}", "$text-muted"))
         if lesson.answered and lesson.computing:
             parts.append(Content.styled("  computing…", "$state-paused"))
-        self.border_title = Content.assemble(*parts)
-        self.border_subtitle = self.keys(actions)
+        title, keys = Content.assemble(*parts), self.keys(self._actions)
+        if (title.markup, keys.markup) != self._written:
+            self._written = (title.markup, keys.markup)
+            self.border_title, self.border_subtitle = title, keys
 
     def turn(self) -> None:
         """The next page."""
@@ -150,6 +159,11 @@ class LessonReport(CoursePlot):
 
     def draw(self, width: int, height: int) -> Cells | None:
         """What may be shown of the lesson."""
+        cells = self._drawn(width, height)
+        self._retitle()
+        return cells
+
+    def _drawn(self, width: int, height: int) -> Cells:
         cells, lesson = Cells(width, height), self.course.lesson
         if not lesson.answered:
             cells.centered("the numbers are here once you have predicted them", self.color("plot-axis"))
