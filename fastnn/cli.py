@@ -1,5 +1,5 @@
 """The command line: `fastnn` opens the terminal UI, `fastnn train` trains without it, `fastnn warmup` compiles,
-`fastnn lab` computes what the lecture does.
+`fastnn doctor` says what this machine has, `fastnn lab` computes what the lecture does.
 
 Only argparse is imported before the arguments are read, so that `--help` and `--version` answer at once (0.05 s; the
 engine takes Numba's 0.6 s to import). What is measured and saved goes to standard output, progress and errors to
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return lab(arguments[1:])
         options = parse(arguments)
-        return _warm_up(options) if options.command == "warmup" else _train(options)
+        return {"warmup": _warm_up, "doctor": _doctor, "train": _train}[options.command](options)
     except KeyboardInterrupt:  # while loading or compiling, or a second one
         return fail("interrupted; nothing is saved" if options.save else "interrupted", INTERRUPTED)
 
@@ -88,6 +88,14 @@ def _warm_up(options: argparse.Namespace) -> int:
         print(f"compiled {compiled} kernels in {seconds:.0f} s ({loaded} were there before); they are kept in {folder}")
     else:
         print(f"nothing to compile (0 compiled): all {loaded} kernels are in {folder}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from fastnn.doctor import findings
+
+    for name, found in findings():
+        print(f"{name:<12}{found}")
     return 0
 
 
@@ -215,7 +223,7 @@ def _prepare(options: argparse.Namespace) -> _Run:
 
 
 _SETTINGS = ("lr", "momentum", "nesterov", "weight_decay", "clip")
-_PLAIN = ("layers", "cell", "activation", "init", "loss", "epochs", "batch_size", "seed", "dtype")
+_PLAIN = ("layers", "cell", "activation", "init", "loss", "epochs", "batch_size", "seed", "dtype", "device")
 _RUN_OPTIONS = ("data", "label", "optimizer", *_SETTINGS, *_PLAIN)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import llvmlite
 import numba
 import platformdirs
-from numba.core import config
+from numba.core import config, registry
 from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
@@ -152,6 +152,11 @@ def source_hash() -> str:
     flags = [getattr(config, name) for name in ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT")]
     digest.update(repr((numba.__version__, llvmlite.__version__, sys.version, flags)).encode())
     return digest.hexdigest()[:20]
+
+
+def cpu_name() -> str:
+    """The CPU that LLVM compiles for, in LLVM's words."""
+    return str(registry.cpu_target.target_context.codegen().magic_tuple()[1])
 
 
 def _private(folder: Path) -> bool:

@@ -115,10 +115,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     warmup.add_argument("--dtype", help="float32 or float64 (default: both)", metavar="NAME")
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this machine has: versions, CPU, cache folder, GPU",
+        description="Print what fastnn finds on this machine, and what CUDA lacks, if anything.",
+        allow_abbrev=False,
+    )
     commands.add_parser("lab", help="the computations of the lecture, as text, as JSON or drawn")  # read by fastnn.lab
     options, unknown = parser.parse_known_args(arguments)
-    if unknown and options.command == "warmup":
-        warmup.error(f"unknown argument {unknown[0]!r}")
+    if unknown and options.command != "train":
+        (doctor if options.command == "doctor" else warmup).error(f"unknown argument {unknown[0]!r}")
     if unknown:
         near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -154,6 +160,7 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     add("--batch-size", "rows a step (default: 32, or all where there are fewer)", type=int, metavar="N")
     add("--seed", "of initialization and shuffling (default: 0)", type=int, metavar="N")
     add("--dtype", "float32 or float64 (default: float32)", metavar="NAME")
+    add("--device", "cpu or cuda (default: cpu; `fastnn doctor` shows what cuda lacks)", metavar="NAME")
     add("--threads", "default: chosen by what steps take; the results are the same bits", type=int, metavar="N")
     add("--resume", "go on with the run kept in this folder, to the bit", metavar="FOLDER")
     add("--no-keep", "keep no folder of this run", action="store_true")

@@ -12,6 +12,7 @@ epochs = 20
 seed = 0
 dtype = "float32"
 shuffle = true
+device = "cpu"                  # or "cuda": an NVIDIA GPU rounds sums in another order
 
 Every key may be left out. A relative path begins at the folder of the file. How many threads train is no part of it:
 the bits are the same.
@@ -69,6 +70,7 @@ class RunFile:
     seed: int = 0
     dtype: str = "float32"
     shuffle: bool = True
+    device: str = "cpu"
 
     def table(self) -> dict[str, Any]:
         """The run as the keys of a file; what is None is left out."""
@@ -85,6 +87,7 @@ class RunFile:
             "seed": self.seed,
             "dtype": self.dtype,
             "shuffle": self.shuffle,
+            "device": None if self.device == "cpu" else self.device,
         }
         return {name: value for name, value in table.items() if value is not None}
 
@@ -103,7 +106,7 @@ class RunFile:
         for name in ("data", "optimizer"):
             if name in table:
                 values[name], values[f"{name}_options"] = _named(name, table[name])
-        for name in ("cell", "activation", "init", "loss", "dtype"):
+        for name in ("cell", "activation", "init", "loss", "dtype", "device"):
             if name in table:
                 values[name] = _text(name, table[name])
         for name, low in (("batch_size", 1), ("epochs", 1), ("seed", 0)):
@@ -183,8 +186,9 @@ def build(run: RunFile, *, data: Dataset | None = None, threads: int | None = No
     )
     assert run.loss is not None and run.batch_size is not None
     network = Network(
-        _layers(run, data, outputs), activation=run.activation, init=run.init, seed=run.seed, dtype=run.dtype
-    )
+        _layers(run, data, outputs), activation=run.activation, init=run.init, seed=run.seed, dtype=run.dtype,
+        device=run.device,
+    )  # fmt: skip
     trainer = Trainer(
         network, data, loss=run.loss, optimizer=optimizer, batch_size=run.batch_size, shuffle=run.shuffle,
         threads=threads,

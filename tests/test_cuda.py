@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import devices
+from fastnn import devices, runfile
 from fastnn.activations import ACTIVATIONS
+from fastnn.cli import main
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 
@@ -115,3 +116,28 @@ assert (net.parameters == after).all() and trainer.current_step == step and trai
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
     assert out.startswith("device: the GPU failed while training (CudaAPIError")
     assert "the parameters are those of the last snapshot" in out
+
+
+def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    assert main(["train", "--device", "cuda", "--no-keep"]) == 2
+    assert "fastnn: device: 'cuda' needs the package numba-cuda" in capsys.readouterr().err
+    assert main(["train", "--device", "tpu", "--no-keep"]) == 2
+    assert "device: unknown name 'tpu'" in capsys.readouterr().err
+
+
+def test_a_run_file_names_the_device(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("device = 'cuda'\n")
+    assert runfile.read(path).device == "cuda" and 'device = "cuda"' in runfile.read(path).text()
+    assert "device" not in runfile.RunFile().text()
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["fastnn"] == fnn.__version__ and "registers of" in lines["CPU"] and "kernels" in lines["cache"]
+    assert lines["CUDA"].startswith("cannot be used: ") or "compute capability" in lines["CUDA"]
+    with pytest.raises(SystemExit):
+        main(["doctor", "--all"])
+    assert "unknown argument '--all' (`fastnn doctor --help`" in capsys.readouterr().err

@@ -40,6 +40,7 @@ class RunConfig:
     cell: str = "dense"
     dtype: str = "float32"
     shuffle: bool = True
+    device: str = "cpu"
     folder: str = ""
 
     def with_rest_of(self, other: RunConfig) -> RunConfig:
@@ -53,6 +54,7 @@ class RunConfig:
             cell=other.cell if same else "dense",
             dtype=other.dtype,
             shuffle=other.shuffle,
+            device=other.device,
         )
 
 

@@ -29,6 +29,7 @@ def run_of(config: RunConfig) -> RunFile:
         seed=config.seed,
         dtype=config.dtype,
         shuffle=config.shuffle,
+        device=config.device,
     )
 
 
@@ -59,6 +60,7 @@ def config_of(run: RunFile, folder: str = "") -> RunConfig:
         loss=run.loss or "",
         dtype=run.dtype,
         shuffle=run.shuffle,
+        device=run.device,
         folder=folder,
     )
 

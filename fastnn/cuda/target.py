@@ -43,9 +43,27 @@ def toolkit_missing() -> str | None:
     try:
         nvvm.NVVM()
         nvrtc.get_supported_ccs()
-    except (ImportError, RuntimeError) as reason:
-        return f"a part of the CUDA toolkit is missing ({' '.join(str(reason).split())})"
+    except (ImportError, RuntimeError):
+        return "the compiler libraries of the CUDA toolkit are missing (the extras cuda12 and cuda13 bring them)"
     return None
+
+
+def described() -> str:
+    """The GPU, its driver and the toolkit, in words."""
+    if SIMULATED:
+        return "Numba's simulator, no GPU"
+    from cuda.bindings import driver
+
+    context, gpu = cuda.current_context(), cuda.get_current_device()
+    name = gpu.name.decode() if isinstance(gpu.name, bytes) else gpu.name
+    free, total = context.get_memory_info()
+    version = driver.cuDriverGetVersion()[1]
+    return (
+        f"{name}, compute capability {'.'.join(map(str, gpu.compute_capability))}, "
+        f"{gpu.MULTIPROCESSOR_COUNT} multiprocessors, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free; "
+        f"driver for CUDA {version // 1000}.{version % 1000 // 10}, "
+        f"toolkit {'.'.join(map(str, cuda.runtime.get_version()))}"
+    )
 
 
 def number(F: type) -> Any:
