@@ -74,10 +74,20 @@ def test_another_device() -> None:
 
 
 @needs_numba_cuda
-def test_too_little_memory(python: Python) -> None:
+def test_too_much_for_it(python: Python) -> None:
+    """Layers and options that the device does not take, and more than fits into its memory."""
     code = """
 import numpy as np, fastnn as fnn
 from fastnn.cuda import memory
+try:
+    fnn.Network([fnn.Input(2), fnn.LSTM(3), fnn.Dense(2)], device="cuda")
+except ValueError as reason:
+    print(reason)
+net = fnn.Network([2, 3], device="cuda")
+try:
+    net.fit(np.zeros((4, 2)), [0, 1, 2, 0], optimizer=fnn.SGD(1, clip=2), batch_size=2)
+except ValueError as reason:
+    print(reason)
 memory.room = lambda: 2**20
 net = fnn.Network([100, 1000, 2], device="cuda")
 before = net.parameters.copy()
@@ -88,6 +98,8 @@ except fnn.DeviceError as reason:
 assert (net.parameters == before).all() and net.epochs == 0
 """
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
+    assert "device: 'cuda'; expected 'cpu' for a network with recurrent layers" in out
+    assert "clip=2); expected a clip of 0 on the GPU" in out
     assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out
 
 
