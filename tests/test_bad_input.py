@@ -58,9 +58,14 @@ for layers, error, *words in [
     ([fnn.Input(4), 3], TypeError, "layers[1]", "3", "Dense"),
     ([fnn.Dense(4), fnn.Dense(3)], ValueError, "layers[0]", "Dense", "Input first"),
     ([fnn.Input(4), fnn.Input(4), fnn.Dense(3)], ValueError, "layers[1]", "Input first"),
-    ([fnn.Input(4), fnn.Dense(3), fnn.Dropout(0.5)], ValueError, "layers[2]", "Dropout", "Dense layer after it"),
-    ([fnn.Input(4), fnn.Dropout(0.1), fnn.Dropout(0.1), fnn.Dense(3)], ValueError, "layers[1]", "Dense layer after"),
-    ([fnn.Input(4), fnn.Dropout(0.1)], ValueError, "Dropout", "Dense layer after"),
+    ([fnn.Input(4), fnn.Dense(3), fnn.Dropout(0.5)], ValueError, "layers[2]", "Dropout", "layer with weights after"),
+    (
+        [fnn.Input(4), fnn.Dropout(0.1), fnn.Dropout(0.1), fnn.Dense(3)],
+        ValueError,
+        "layers[1]",
+        "layer with weights after",
+    ),
+    ([fnn.Input(4), fnn.Dropout(0.1)], ValueError, "Dropout", "layer with weights after"),
 ]:
     bad(f"Network({layers!r})", lambda net, layers=layers: fnn.Network(layers), error, *words)
 
