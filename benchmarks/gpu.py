@@ -295,10 +295,10 @@ def cost_of_watching(tiny: bool) -> float:
         if watched:
             trainer.watch("activations", "gradient_norm", "weights", seconds=1 / 30)
         once = time.perf_counter()
-        for last in trainer.run(2 if tiny else 100_000):
+        for _ in trainer.run(2 if tiny else 100_000):
             if time.perf_counter() - once > 3:
                 trainer.stop()
-        rates.append(last.step / (time.perf_counter() - once))
+        rates.append(trainer.current_step / (time.perf_counter() - once))
     return 1 - rates[1] / rates[0]
 
 
