@@ -14,7 +14,7 @@ from short import SHORT
 import fastnn as fnn
 from fastnn import experiments, runfile
 from fastnn.activations import ACTIVATIONS
-from fastnn.experiments import EXPERIMENTS, depth, kernels, parts, sequences, weights
+from fastnn.experiments import EXPERIMENTS, depth, kernels, parts, weights
 from fastnn.experiments.entry import Experiment, Parameter, plain
 
 NAMES = list(EXPERIMENTS)
@@ -199,29 +199,7 @@ def test_the_gradient_through_time_is_a_product(w_hh: float, b: float) -> None:
     np.testing.assert_allclose(net(found.x.reshape(1, 9, 1)).ravel(), found.h, rtol=1e-12)
 
 
-def test_gradients_of_states_are_those_of_the_engine() -> None:
-    """The gradient of the bias is the sum over steps of dE/dh_t (1 - h_t^2); with one unit and one row its terms."""
-    rng = np.random.default_rng(1)
-    x, y = rng.standard_normal((1, 5, 3)), np.array([1])
-    net = fnn.Network([fnn.Input(3), fnn.Recurrent(1), fnn.Dense(2)], dtype="float64", seed=4)
-    norms = sequences.state_gradients(net, x, y)
-    h, states = 0.0, []
-    for t in range(5):
-        h = float(
-            np.tanh(x[0, t] @ net.layers[0].weight + h * net.layers[0].recurrent_weight + net.layers[0].bias)[0, 0]
-        )
-        states.append(h)
-    sign, total = np.sign(net.layers[0].recurrent_weight[0, 0]), 0.0
-    for t in range(5):
-        total += sign ** (4 - t) * norms[t] * (1 - states[t] ** 2)
-    shaped = fnn.Network.from_config(net.config(), net.gradient(x, y))
-    assert abs(shaped.layers[0].bias[0]) == pytest.approx(abs(total), rel=1e-9)
-
-
 def test_the_adding_problem() -> None:
-    x, y = sequences.adding_data(500, 12, 0)
-    assert x.shape == (500, 12, 2) and (x[:, :, 1].sum(1) == 2).all() and (x[:, :6, 1].sum(1) == 1).all()
-    np.testing.assert_allclose(y[:, 0], [row[row[:, 1] == 1, 0].sum() for row in x], rtol=1e-6)
     found = experiments.adding(steps=12, epochs=6)
     assert found.baseline == pytest.approx(1 / 6, rel=0.1) and found.loss[1:, -1].min() < 0.2 * found.baseline
 
@@ -229,7 +207,8 @@ def test_the_adding_problem() -> None:
 def test_digits_by_rows() -> None:
     found = experiments.digit_rows(epochs=8)
     assert found.test > 0.9 and found.accuracy[-1] > found.accuracy[0]
-    assert found.before[0] < found.before[-1] and np.isnan(experiments.digit_rows("gru", 8, epochs=1).before).all()
+    assert found.before[0] < found.before[-1]
+    assert (experiments.digit_rows("gru", 8, epochs=1).after > 0).all()
 
 
 def test_the_next_character_of_a_file(tmp_path: Path) -> None:
@@ -262,10 +241,9 @@ def test_an_entry_is_complete(name: str, quick: dict[str, Any]) -> None:
             assert all(len(row) == len(part.columns) for row in part.rows)
 
 
-@pytest.mark.parametrize("name", [name for name, entry in EXPERIMENTS.items() if entry.train is not None])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_training_shows_it(name: str) -> None:
     entry = EXPERIMENTS[name]
-    assert entry.train is not None
     run = runfile.RunFile.from_table(entry.train(entry.defaults))
     assert runfile.build(run, threads=1).trainer.steps_per_epoch > 0
 

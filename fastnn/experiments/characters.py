@@ -81,8 +81,12 @@ def _report_characters(result: NextCharacter) -> tuple[Part, ...]:
         Parameter("file", "", "a text file to read; the lessons' texts unless given"),
         SEED,
     ),
+    train=lambda values: {
+        "data": values["file"] or "digits", "cell": values["cell"], "layers": [values["units"]], "activation": "tanh",
+        "optimizer": {"name": "adam", "lr": 0.005},
+    },
     slow=True,
-)
+)  # fmt: skip
 def next_character(
     cell: str = "gru", units: int = 64, epochs: int = 25, file: str = "", seed: int = 0
 ) -> NextCharacter:

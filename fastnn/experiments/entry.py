@@ -133,8 +133,8 @@ class Experiment:
     compute: Callable[..., Any]
     report: Callable[[Any], tuple[Part, ...]]
     question: Question
+    train: Callable[[Mapping[str, Any]], dict[str, Any]]
     parameters: tuple[Parameter, ...] = ()
-    train: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     slow: bool = False
 
     @property

@@ -172,9 +172,6 @@ class LearnScreen(ModeScreen):
         from tui.keeping import config_of
 
         lesson = self.course.lesson
-        if lesson.experiment.train is None:
-            self.notify("no training shows this")
-            return
         try:
             table = lesson.experiment.train(lesson.values)
             config = config_of(RunFile.from_table({"epochs": EPOCHS, **table}))
