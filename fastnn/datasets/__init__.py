@@ -1,7 +1,8 @@
-"""Data sets: shipped (digits), generated (moons, circles, spirals, xor, blobs), MNIST, and the user's own files.
+"""Data sets: shipped (digits), generated (moons, circles, spirals, xor, blobs; sine, steps), MNIST, and own files.
 
 data = fastnn.datasets.load("digits")
 data = fastnn.datasets.load("spirals", classes=5, noise=0.1)
+data = fastnn.datasets.load("circles", features=["x1^2", "x2^2"])
 data = fastnn.datasets.load("iris.csv", label="species", standardize=True)
 data = fastnn.datasets.load("book.txt", steps=64)  # sequences: what is the next character?
 data = fastnn.datasets.load_adding(steps=100)  # sequences: the adding problem
@@ -32,10 +33,10 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
 
     name_or_path: a name in DATASETS, or the path of a .csv, .npy or .txt file or a folder of four IDX files. A name
         comes first: write "./digits" for a folder that is called digits.
-    options: what the loader takes. digits: test_share, seed. Generated: samples, noise, seed, test_share, and classes
-        (spirals, blobs), turns (spirals). CSV: label, header, delimiter, task, standardize, test_share, seed. NPY: the
-        same without header and delimiter. TXT: steps, characters, test_share, seed. MNIST and IDX folders: none, they
-        come split.
+    options: what the loader takes. digits: test_share, seed. Generated: samples, noise, seed, test_share; in the plane
+        features (names of fastnn.datasets.features.FEATURES), classes (spirals, blobs), turns (spirals). CSV: label,
+        header, delimiter, task, standardize, test_share, seed. NPY: the same without header and delimiter. TXT: steps,
+        characters, test_share, seed. MNIST and IDX folders: none, they come split.
 
     Raises DataError for a file that is missing, damaged or cut short, ValueError or TypeError for a name or an option
     that does not fit; each names the argument or the file, the value and what was expected.

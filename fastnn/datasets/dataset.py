@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastnn.datasets.features import Plane, features_of
 from fastnn.errors import DataError, check_float, check_int, shown
 
 # Philox is keyed by (stream, seed), so that the rows a seed generates and the split it makes do not share numbers.
@@ -24,6 +25,7 @@ class Dataset:
     classes: the class names in the order of the labels; empty for regression
     image_shape: (rows, columns) when a row of x is an image, flattened row by row
     source: where the data comes from, its licence or its formula
+    plane: where the rows lie, when x are features of points in the plane
 
     Raises ValueError or TypeError when the arrays do not fit together.
     """
@@ -36,6 +38,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
     source: str = field(default="")
+    plane: Plane | None = None
 
     def __post_init__(self) -> None:
         _check_part("train", self.x_train, self.y_train, self.n_classes)
@@ -178,7 +181,14 @@ def split_dataset(
     source: str = "",
     test_share: float = 0.2,
     seed: int = 0,
+    features: tuple[str, ...] = (),
 ) -> Dataset:
-    """The Dataset of `x` (n, features) and `y`, split by `split_rows`, stratified when there are classes."""
+    """The Dataset of `x` (n, features) and `y`, split by `split_rows`, stratified when there are classes.
+
+    With names of `features`, x (n, 2) are points in the plane, and the data set has these features of them.
+    """
     train, test = split_rows(len(x), y if classes else None, test_share=test_share, seed=seed)
-    return Dataset(name, x[train], y[train], x[test], y[test], classes=classes, image_shape=image_shape, source=source)
+    plane = Plane(x[train], x[test], features) if features else None
+    if features:
+        x = features_of(x, features)
+    return Dataset(name, x[train], y[train], x[test], y[test], classes, image_shape, source, plane)

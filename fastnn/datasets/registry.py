@@ -47,6 +47,8 @@ _ENTRIES = (
     Entry("spirals", "interleaved spiral arms, one a class", "generated", generators.SPIRALS, generators.load_spirals),
     Entry("xor", "four quadrants, opposite ones alike", "generated", generators.XOR, generators.load_xor),
     Entry("blobs", "round clouds, one a class", "generated", generators.BLOBS, generators.load_blobs),
+    Entry("sine", "a noisy sine, a regression over one input", "generated", generators.SINE, generators.load_sine),
+    Entry("steps", "a noisy staircase, another one", "generated", generators.STEPS, generators.load_steps),
     Entry("mnist", "70,000 handwritten digits, 28x28 pixels", "external", mnist.SOURCE, mnist.load_mnist),
 )
 

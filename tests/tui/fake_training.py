@@ -23,7 +23,7 @@ CHOICES = Choices(
     initializers=("he", "normal", "xavier"),
     optimizers={"adam": 1e-3, "sgd": 0.1},
 )
-FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3)}
+FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3), "sine": (1, 1)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,4 +233,4 @@ class FakeBackend:
         inputs, outputs = FEATURES[config.data]
         sizes = (inputs, *config.layers, outputs)
         self.trainers.append(FakeTrainer(config, sizes, **self.options))
-        return Run(self.trainers[-1], sizes, FakeNetwork(config, sizes), data_of(config.data))
+        return Run(self.trainers[-1], sizes, FakeNetwork(config, sizes), data_of(config.data, config.loader))

@@ -77,15 +77,7 @@ class LayersScreen(ModeScreen):
         view = self.view
         await self._grid.fit(len(view.sizes) - 1)
         self._retitle(view)
-        self.call_after_refresh(self._draw)
-
-    def _draw(self) -> None:
-        view, plots = self.view, self.plots()
-        for number, plot in enumerate(plots):
-            key = plot.key(view)
-            if not self.turns.current(plot, key):
-                plot.show(view)
-                self.turns.drew(plots, number, key, 0.0)
+        self.call_after_refresh(self.draw_now)
 
     async def action_form(self) -> None:
         """Histograms now, heat maps over time, or percentiles."""

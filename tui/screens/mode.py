@@ -204,6 +204,15 @@ class ModeScreen(Commands, Screen[None]):
         if now > began:
             self.turns.rest(began, now)
 
+    def draw_now(self) -> None:
+        """Draw what is behind, whosever turn it is: a key does not wait for one plot after the other."""
+        view, plots = self.view, self.plots()
+        for number, plot in enumerate(plots):
+            key = plot.key(view)
+            if not self.turns.current(plot, key):
+                plot.show(view)
+                self.turns.drew(plots, number, key, time.monotonic())
+
     @on(Drawer.Applied)
     def _drawer_applied(self, event: Drawer.Applied) -> None:
         self.apply(event)

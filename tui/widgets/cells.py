@@ -54,6 +54,14 @@ class Cells:
         """Write in the middle."""
         self.text(max(0, (self.width - len(text)) // 2), max(0, (self.height - 1) // 2), text, color)
 
+    def cut(self, top: int, height: int) -> Cells:
+        """`height` rows from `top` on."""
+        part = Cells(self.width, height)
+        for name in ("chars", "front", "back", "bold"):
+            seen = getattr(self, name)[top : top + height]
+            getattr(part, name)[: len(seen)] = seen
+        return part
+
     def lines(self) -> list[str]:
         """The characters of each row."""
         return ["".join(row) for row in self.chars]

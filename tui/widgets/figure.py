@@ -106,6 +106,15 @@ class Figure:
         if x.size:
             self._draw(x, rows, self._name or letter, color or _NONE, lines=lines)
 
+    def dots(self, x: np.ndarray, y: np.ndarray, color: RGB | None, *, letter: str = "*") -> None:
+        """Dots at x and y (n,) in [0, 1]; those outside are left out."""
+        there = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
+        if there.any():
+            column, row = (
+                (part[there] * (count - 1) + 0.5).astype(np.int64) for part, count in ((x, self.across), (y, self.down))
+            )
+            self._draw(column, row, self._name or letter, color or _NONE)
+
     def bars(self, levels: np.ndarray, colors: Sequence[RGB | None], eighths: str) -> None:
         """A bar in each column, `levels` (columns,) in parts of a cell; `eighths` are the characters of such parts."""
         steps = len(eighths) - 1

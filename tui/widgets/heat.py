@@ -13,7 +13,7 @@ from tui.widgets.cells import RGB, Cells
 
 LABELS = 6
 SPREAD = (0.002, 0.998)  # of the values that the axis reaches over: a lone one does not squeeze the rest
-TALL = 1.15  # times the second largest bin: where one that towers over the rest (a relu's zeros) is cut
+TALL = 1.5  # times the second largest: where what towers over the rest (a relu's zeros) is cut
 
 
 def value_range(series: Series) -> tuple[float, float]:
@@ -48,7 +48,7 @@ def densities(series: Series, rows: int, columns: int, low: float, high: float) 
     mass = -np.diff(left + (place - bin_) * (right - left), axis=0)
     order = np.sort(mass, axis=0)
     top, second = order[-1], order[-2]
-    limit = np.where((second > 0) & (second * 3 < top), second * TALL, top)
+    limit = np.where(second > 0, np.minimum(top, second * TALL), top)
     shares: np.ndarray = np.clip(mass / np.maximum(limit, 1e-300), 0.0, 1.0)
     return shares
 

@@ -2,45 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from tui.widgets.canvas import paint, stretch
-from tui.widgets.cells import Cells
+from tui.widgets.cells import RGB, Cells
 
 
 @dataclass(frozen=True)
 class Sheet:
     """How images are laid out: pixels of each (`rows`, `columns`), how many side by side and below each other.
 
-    Between two is one pixel.
+    Between two is one pixel, and before the first `lead`, where frames are drawn.
     """
 
     rows: int
     columns: int
     side: int
     below: int
+    lead: int = 0
 
     @property
     def count(self) -> int:
         """How many fit."""
         return self.side * self.below
 
+    def corner(self, number: int) -> tuple[int, int]:
+        """The row and the column of an image's first pixel."""
+        return (
+            number // self.side * (self.rows + 1) + self.lead,
+            number % self.side * (self.columns + 1) + self.lead,
+        )
+
     def at(self, x: int, y: int) -> int | None:
-        """The number of the image at a pixel; None for none."""
-        column, line = x // (self.columns + 1), y // (self.rows + 1)
+        """The number of the image at column x and row y of pixels; None for none."""
+        column, line = (x - self.lead) // (self.columns + 1), (y - self.lead) // (self.rows + 1)
         return line * self.side + column if 0 <= column < self.side and 0 <= line < self.below else None
 
-    def paint(self, cells: Cells, colors: np.ndarray, *, x: int = 0, y: int = 0, plain: bool = False) -> None:
-        """Paint images (n, rows, columns, 3) uint8 from the cell (x, y) on."""
-        pixels = np.zeros((self.below * (self.rows + 1), self.side * (self.columns + 1), 3), np.uint8)
-        mask = np.zeros(pixels.shape[:2], bool)
+    def paint(
+        self,
+        cells: Cells,
+        colors: np.ndarray,
+        *,
+        y: int = 0,
+        frames: Mapping[int, RGB] | None = None,
+        plain: bool = False,
+    ) -> None:
+        """Paint images (n, rows, columns, 3) uint8 from line y on, and `frames` of a color around some of them."""
+        shape = (self.below * (self.rows + 1) + self.lead, self.side * (self.columns + 1) + self.lead)
+        pixels, mask = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+        for number, color in (frames or {}).items():
+            top, left = self.corner(number)
+            part = np.s_[max(0, top - 1) : top + self.rows + 1, max(0, left - 1) : left + self.columns + 1]
+            pixels[part], mask[part] = color, True
         for number, image in enumerate(colors[: self.count]):
-            top, left = number // self.side * (self.rows + 1), number % self.side * (self.columns + 1)
+            top, left = self.corner(number)
             part = np.s_[top : top + self.rows, left : left + self.columns]
             pixels[part], mask[part] = image, True
-        paint(cells, pixels[: 2 * (cells.height - y)], x, y, mask=mask[: 2 * (cells.height - y)], plain=plain)
+        most = 2 * max(0, cells.height - y)
+        paint(cells, pixels[:most], 0, y, mask=mask[:most], plain=plain)
 
 
 def fitting(shape: tuple[int, int], count: int, width: int, height: int, *, most: int = 4) -> Sheet:
