@@ -60,12 +60,17 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Choices:
-    """The names that fastnn knows, read from its registries; `optimizers` maps a name to its default rate."""
+    """The names that fastnn knows, read from its registries; `optimizers` maps a name to its default rate.
+
+    `loaders` maps a built-in data set to its loader's options and their defaults; `features` are those of points.
+    """
 
     data: tuple[str, ...] = ()
     activations: tuple[str, ...] = ()
     initializers: tuple[str, ...] = ()
     optimizers: Mapping[str, float] = field(default_factory=dict)
+    loaders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
 
 class FieldError(ValueError):

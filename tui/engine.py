@@ -27,6 +27,7 @@ class Engine:
         """Import fastnn and read the names from its registries."""
         import fastnn
         from fastnn import activations, compiler, datasets, initializers, optimizers
+        from fastnn.datasets.features import FEATURES
 
         compiler.on_compile(on_compile)
         self._fastnn = fastnn
@@ -35,6 +36,8 @@ class Engine:
             activations=tuple(activations.ACTIVATIONS),
             initializers=tuple(initializers.INITIALIZERS),
             optimizers={name: default_rate(entry) for name, entry in optimizers.OPTIMIZERS.items()},
+            loaders={name: entry.options for name, entry in datasets.DATASETS.items()},
+            features=tuple(FEATURES),
         )
 
     def build(self, config: RunConfig) -> Run:

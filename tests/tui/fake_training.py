@@ -13,6 +13,8 @@ import time
 import numpy as np
 from fake_network import FakeNetwork, data_of
 
+from fastnn.datasets import DATASETS
+from fastnn.datasets.features import FEATURES as FEATURES_OF_POINTS
 from fastnn.training import Histogram, LayerSnapshot, Snapshot
 from tui.config import Choices, RunConfig
 from tui.view import Run
@@ -22,6 +24,8 @@ CHOICES = Choices(
     activations=("identity", "relu", "sigmoid", "tanh"),
     initializers=("he", "normal", "xavier"),
     optimizers={"adam": 1e-3, "sgd": 0.1},
+    loaders={name: DATASETS[name].options for name in ("digits", "moons", "spirals")},
+    features=tuple(FEATURES_OF_POINTS),
 )
 FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3), "sine": (1, 1)}
 
@@ -230,7 +234,9 @@ class FakeBackend:
             raise ValueError(f"data: unknown name {config.data!r}; known: {', '.join(CHOICES.data)}")
         if config.batch_size > 1437:
             raise ValueError(f"batch_size: {config.batch_size} is larger than the 1437 training samples")
-        inputs, outputs = FEATURES[config.data]
+        data = data_of(config.data, config.loader)
+        outputs = max(1, data.n_classes)
+        inputs = data.features
         sizes = (inputs, *config.layers, outputs)
         self.trainers.append(FakeTrainer(config, sizes, **self.options))
-        return Run(self.trainers[-1], sizes, FakeNetwork(config, sizes), data_of(config.data, config.loader))
+        return Run(self.trainers[-1], sizes, FakeNetwork(config, sizes), data)

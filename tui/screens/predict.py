@@ -11,8 +11,9 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
 from tui.predicting import KINDS, Window, judge, kind_of, line_probe, plane_probe, points_of, weights_probe
-from tui.screens.mode import ModeScreen
+from tui.screens.play import Play
 from tui.view import View
+from tui.widgets.controls import Controls
 from tui.widgets.curve import LinePlot, Scatter
 from tui.widgets.judged import ORDERS, Browser, Confusion, ImageView, JudgedPlot, Selection, WorstRows
 from tui.widgets.plane import SHOWN, SMALL, BoundaryMap, NeuronMaps
@@ -23,15 +24,15 @@ MARGIN = 0.06  # of a line's length that is drawn beyond its points
 LINE_POINTS = 400
 # The panes that the arrow keys go to, by what is predicted: the main one, then those beside it.
 PANES: dict[str, tuple[type[Plot], ...]] = {
-    "plane": (BoundaryMap, NeuronMaps, WeightList),
-    "line": (LinePlot, NeuronMaps, WeightList),
-    "images": (Browser, Confusion),
-    "table": (WorstRows, Confusion),
+    "plane": (BoundaryMap, NeuronMaps, WeightList, Controls),
+    "line": (LinePlot, NeuronMaps, WeightList, Controls),
+    "images": (Browser, Confusion, Controls),
+    "table": (WorstRows, Confusion, Controls),
 }
 
 
-class PredictScreen(ModeScreen):
-    """The main answer, and beside it the units and their weights, or the test part and a confusion matrix."""
+class PredictScreen(Play):
+    """The main answer, the playground's settings, and beside them units and weights, or test part and confusion."""
 
     NAME = "predict"
     WATCH = ()
@@ -47,6 +48,7 @@ class PredictScreen(ModeScreen):
     def panes(self) -> ComposeResult:
         """All panes of all kinds; the style sheet shows those of the kind."""
         with Horizontal(id="predict-main"):
+            yield Controls()
             with Vertical(id="answer"):
                 yield BoundaryMap()
                 yield LinePlot()
@@ -111,6 +113,7 @@ class PredictScreen(ModeScreen):
             self._activate(0)
         self.query_one(BoundaryMap).hint = self.hint(view)
         self._ask(*self._probes(view))
+        self.follow(view)
         self._retitle(view)
 
     @on(BoundaryMap.Resized)
@@ -143,15 +146,17 @@ class PredictScreen(ModeScreen):
 
     def _kinds(self) -> tuple[type[Plot], ...]:
         kinds = PANES[self._kind or "table"]
-        return kinds[:1] if self._main.has_class("-numbers") and Confusion in kinds else kinds
+        regression = self._main.has_class("-numbers")
+        return tuple(kind for kind in kinds if not (regression and kind is Confusion))
 
     def _activate(self, number: int) -> None:
         self._at = number % len(self._kinds())
         # Where there is room for one pane beside the answer, it is the active one.
         self._main.set_class(isinstance(self.active, (WeightList, Confusion)), "-second")
+        self._main.set_class(isinstance(self.active, Controls), "-play")
         for pane in self.query(Plot):
             pane.set_class(pane is self.active, "-active")
-            if isinstance(pane, (NeuronMaps, WeightList, JudgedPlot)):
+            if isinstance(pane, (NeuronMaps, WeightList, JudgedPlot, Controls)):
                 pane.active = pane is self.active
         self._show()
 
@@ -189,6 +194,10 @@ class PredictScreen(ModeScreen):
             self._select_unit(*pane.stepped(across, down))
         elif isinstance(pane, WeightList):
             pane.move(down)
+            self.nudge(pane, across)
+        elif isinstance(pane, Controls):
+            pane.move(down)
+            pane.change(across) if across else None
         elif isinstance(pane, Browser):
             side = pane.sheet.side if pane.sheet is not None else 1
             self._browse(self.selection.at + across + down * side, pane)
@@ -215,6 +224,10 @@ class PredictScreen(ModeScreen):
         elif isinstance(pane, (BoundaryMap, LinePlot)):
             pane.cursor = None
             self._show()
+        elif isinstance(pane, WeightList):
+            self.type_weight(pane)
+        elif isinstance(pane, Controls):
+            pane.change(1)
         else:
             self._activate(self._at + 1)
 
