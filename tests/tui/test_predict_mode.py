@@ -111,7 +111,7 @@ async def test_a_browser_of_images_the_wrongest_first():
         await settle(pilot)
         assert image.row == judged.wrongest[1 + browser.sheet.side]
         row = image.row
-        assert f"Test row {row}  is {data.y_test[row]}  said {judged.predicted[row]}" in text_of(app)
+        assert f"Row {row} is {data.y_test[row]} said {judged.predicted[row]}" in text_of(app)
         for order in (*ORDERS[1:], ORDERS[0]):
             await press(pilot, "v")
             await until(pilot, lambda order=order: order in text_of(app))

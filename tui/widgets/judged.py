@@ -112,9 +112,9 @@ class ImageView(JudgedPlot):
         truth, said = int(self.data.y_test[row]), int(self.judged.predicted[row])
         right = truth == said
         self.border_title = Content.assemble(
-            (f"Test row {row}", "bold"), f"  is {self.data.classes[truth]}  said ",
+            (f"Row {row}", "bold"), f" is {self.data.classes[truth]} said ",
             (f"{self.data.classes[said]} {'✔' if right else '✖'}", "$state-running" if right else "$health-poor"),
-            (f"  loss {short(float(self.judged.losses[row]))}", "$text-muted"),
+            (f" loss {short(float(self.judged.losses[row]))}", "$text-muted"),
         )  # fmt: skip
 
     def draw(self, width: int, height: int) -> Cells | None:
@@ -244,7 +244,7 @@ class Confusion(JudgedPlot):
 
     def retitle(self) -> None:
         """What it is."""
-        self.border_title = Content.assemble(("Confusion", "bold"), ("  rows are, columns said", "$text-muted"))
+        self.border_title = Content.assemble(("Confusion", "bold"), ("  ↓ is  → said", "$text-muted"))
 
     def draw(self, width: int, height: int) -> Cells | None:
         """A cell a pair of classes: errors in orange, the more the brighter."""
