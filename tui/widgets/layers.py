@@ -172,7 +172,6 @@ class WeightImages(Plot):
 
     images: np.ndarray | None = None
     units = 0
-    extent = 0.0
 
     def key(self, view: View) -> tuple[Any, ...]:
         """Drawn again when the probe has answered."""
@@ -184,10 +183,10 @@ class WeightImages(Plot):
         self.images = None if found is None else found.value
         self.units = view.sizes[1] if len(view.sizes) > 1 else 0
         self.border_title = Content.assemble(("L1", "bold"), " ", ("weights as images", "$brand"))
-        self.extent = 0.0 if self.images is None else float(np.percentile(np.abs(self.images), EXTENT))
-        if self.extent > 0:
-            (low, high), size = (hexadecimal(color) for color in (COOL, WARM)), short(float(f"{self.extent:.2g}"))
-            self.border_subtitle = Content.assemble(("■", low), f" -{size}  ", ("■", high), f" {size}")
+
+    def _legend(self, extent: float) -> None:
+        (low, high), size = (hexadecimal(color) for color in (COOL, WARM)), short(float(f"{extent:.2g}"))
+        self.border_subtitle = Content.assemble(("■", low), f" -{size}  ", ("■", high), f" {size}")
 
     def draw(self, width: int, height: int) -> Cells | None:
         """As many as there is room for, in one scale."""
@@ -200,5 +199,7 @@ class WeightImages(Plot):
             sheet = fitting(shape, len(self.images), width, height - 1)
             cells.text(0, height - 1, f"and {self.units - sheet.count} more", self.color("plot-axis"))
         small = resized(self.images[: sheet.count], sheet.rows, sheet.columns)
-        sheet.paint(cells, diverging(small, self.extent, ground), plain=self.plain)
+        extent = float(np.percentile(np.abs(small), EXTENT))  # of what is drawn: means of pixels are smaller than these
+        self._legend(extent)
+        sheet.paint(cells, diverging(small, extent, ground), plain=self.plain)
         return cells
