@@ -37,7 +37,7 @@ async def test_loss_histograms_status_and_keys_are_on_the_screen(size):
             "87.8%",
             "0.001",
             "41.2k",
-            "epoch 8/100",
+            "8/100",
         ):
             assert word in text
         assert "00:15" in text and "space" in text and "\u03bc" in text

@@ -25,8 +25,9 @@ def network(view: View, room: int) -> str:
     return (text + rest)[: max(0, room)]
 
 
-def tabs(actions: tuple[Action, ...], mode: str) -> Content:
+def tabs(actions: tuple[Action, ...], mode: str, *, wide: bool) -> Content:
     """The modes with their keys, the one that is open marked."""
+    room = " " if wide else ""
     parts: list[Content] = []
     for action in actions:
         if action.place == "tabs":
@@ -35,17 +36,19 @@ def tabs(actions: tuple[Action, ...], mode: str) -> Content:
             style = "bold $brand reverse" if here else "$text-muted"
             parts.append(
                 Content.assemble(
-                    (f" {action.shown} ", f"bold {'$brand reverse' if here else '$key'} {link}"),
+                    (f"{room}{action.shown} ", f"bold {'$brand reverse' if here else '$key'} {link}"),
                     (f"{action.label} ", f"{style} {link}"),
                 )
             )
     return Content("").join(parts)
 
 
-def state(view: View) -> Content:
+def state(view: View, *, wide: bool) -> Content:
     """What the run does, how far it is, and for how long it has trained."""
     snapshot, name = view.snapshot, view.state
-    far = f"  epoch {snapshot.epoch}/{snapshot.epochs}  {numbers.clock(snapshot.seconds)}" if snapshot else ""
+    gap, epoch = ("  ", "epoch") if wide else (" ", "ep")
+    clock = numbers.clock(snapshot.seconds) if snapshot else ""
+    far = f"{gap}{epoch} {snapshot.epoch}/{snapshot.epochs}{gap}{clock}" if snapshot else ""
     return Content.assemble((f"{DOTS.get(name, '✖')} {name.upper()}", f"bold $state-{name}"), far)
 
 
@@ -112,7 +115,11 @@ class Status(Static):
         width = (self.size.width or self.app.size.width) - 2
         wide = width + 2 >= WIDE
         name = view.config.data.rstrip("/").rsplit("/", 1)[-1][:20]
-        modes, doing, steer = tabs(actions, mode), state(view), steering(view, actions, wide=width >= 180)
+        modes, doing, steer = (
+            tabs(actions, mode, wide=wide),
+            state(view, wide=wide),
+            steering(view, actions, wide=width >= 180),
+        )
         room = width - len(name) - 3 - (modes.cell_length + doing.cell_length + 2 if wide else steer.cell_length)
         run = Content.assemble((name, "bold"), " ", (network(view, room), "$text-muted"))
         if wide:
