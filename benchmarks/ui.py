@@ -10,7 +10,8 @@ What it prints, each as a line of JSON:
   start    from starting the process to the first frame, with a warm cache, in seconds
   memory   growth of the process over `--seconds` of training on screen, in megabytes; half an hour beside other work:
            `python -m benchmarks.ui memory --threads 1 --seconds 1800 --limit 2000`
-A part of them: `python -m benchmarks.ui rate --threads 1`.
+A part of them: `python -m benchmarks.ui rate --threads 1`. Rate, lag and key with another mode open, by its key, or on
+other data: `python -m benchmarks.ui rate --mode 3 --data spirals`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from array import array
 from typing import Any
 
 SIZE = (160, 45)
-CONFIG: dict[str, Any] = {"data": "digits", "layers": (128, 64), "learning_rate": 0.001, "epochs": 1_000_000}
+MODE, DATA = os.environ.get("FASTNN_UI_MODE", "1"), os.environ.get("FASTNN_UI_DATA", "digits")
+CONFIG: dict[str, Any] = {"data": DATA, "layers": (128, 64), "learning_rate": 0.001, "epochs": 1_000_000}
 
 
 # ---- inside the pseudo-terminal --------------------------------------------------------------------------------------
@@ -58,6 +60,8 @@ def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[
         while session.view.state != "ready":
             await asyncio.sleep(0.02)
         session.set_limit(limit)
+        app.simulate_key(MODE)
+        await asyncio.sleep(0.5)
         if part == "rate":
             result.update(await turns(app, threads, seconds))
             app.exit()
@@ -131,15 +135,23 @@ def speed(chunks: list[tuple[float, int]], begin: float) -> float:
     return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])
 
 
+# A key of each mode that draws at once, and what it changes: the loss's axis, the view of all layers, the cursor.
+KEYS: dict[str, tuple[str, Any]] = {
+    "1": ("y", lambda screen: screen.display_as.log_y),
+    "2": ("v", lambda screen: screen.query_one("LayerGrid").form),
+    "3": ("right", lambda screen: str(screen.query_one("BoundaryMap").cursor)),
+}
+
+
 async def keys(app: Any, seconds: float) -> dict[str, Any]:
-    """How long `y` takes to reach the screen: it switches the axis of the loss, which is drawn at once."""
+    """How long a key takes to reach the screen."""
     import asyncio
 
-    took, began = [], time.perf_counter()
+    took, began, (key, changed) = [], time.perf_counter(), KEYS[MODE]
     while time.perf_counter() - began < seconds:
-        drawn, pressed, look = asyncio.Event(), time.perf_counter(), app.base.display_as.log_y
-        app.simulate_key("y")
-        while app.base.display_as.log_y == look:
+        drawn, pressed, look = asyncio.Event(), time.perf_counter(), changed(app.base)
+        app.simulate_key(key)
+        while changed(app.base) == look:
             await asyncio.sleep(0.001)
         app.call_after_refresh(drawn.set)
         await drawn.wait()
@@ -239,9 +251,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, help="of memory: train so many steps a second at most")
+    parser.add_argument("--mode", default=MODE, choices=KEYS, help="the key of the mode that is open")
+    parser.add_argument("--data", default=DATA, help="the data set that is trained on")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     threads = options.threads or [1, 2]
+    os.environ |= {"FASTNN_UI_MODE": options.mode, "FASTNN_UI_DATA": options.data}
     if options.child:
         result = child(options.part, threads[0], options.seconds, options.limit)
         with open(os.environ["FASTNN_UI_RESULT"], "w") as file:

@@ -32,5 +32,7 @@ def test_dropout_is_left_out_and_errors_are_named() -> None:
             outputs_of(network, layer, x)
     with pytest.raises(ValueError, match="x:"):
         outputs_of(network, 0, np.ones((5, 3)))
+    with pytest.raises(ValueError, match=r"network: .* has recurrent layers"):
+        outputs_of(fnn.Network([fnn.Input(4), fnn.GRU(3), fnn.Dense(2)]), 0, x)
     with pytest.raises(ValueError, match="x:"):
         outputs_of(network, 0, np.full((5, 4), np.nan))
