@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.datasets import Dataset, load
+from fastnn.hidden import outputs_of
 from fastnn.network import Network
 
 
@@ -15,6 +16,12 @@ from fastnn.network import Network
 def data_of(name: str, options: tuple = ()) -> Dataset:
     """The data set of that name, loaded once."""
     return load(name, **dict(options))
+
+
+def warm() -> None:
+    """Compile what predictions call: with a cold cache that takes longer than a test waits for its screen."""
+    outputs_of(Network([2, 3, 2]), 0, np.zeros((20_000, 2), np.float32))
+    Network([2, 3, 2])(np.zeros((2, 2), np.float32))
 
 
 class FakeNetwork:

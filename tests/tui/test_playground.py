@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from driving import opened, press, press_until, settle, text_of, until
+from fake_network import warm
 from fake_training import CHOICES, FakeBackend
 
 from fastnn import runfile
@@ -118,6 +119,11 @@ def test_presets_are_told_in_a_line():
 
 
 # ---- the screen ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels():
+    warm()
 
 
 def told(app):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from driving import opened, press, press_until, settle, text_of, until
+from fake_network import warm
 from fake_training import FakeBackend
 
 from tui.app import FastnnApp
@@ -17,6 +18,11 @@ from tui.widgets.weights import WeightList
 MOONS = RunConfig(data="moons", layers=(8, 6), activation="tanh", epochs=12)
 DIGITS = RunConfig(layers=(12,), epochs=12)
 SINE = RunConfig(data="sine", layers=(6,), activation="tanh", epochs=12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels():
+    warm()
 
 
 async def open_predict(pilot, app):
