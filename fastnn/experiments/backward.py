@@ -155,7 +155,7 @@ def _agree(result: Backpropagation) -> bool:
         Parameter("values", VALUES, "the variables' values"),
         Parameter("learn", LEARN, "the variables that are updated"),
     ),
-    train=lambda values: {"data": "moons", "layers": [8], "activation": "tanh", "optimizer": "sgd"},
+    train=lambda values: {"data": "moons", "layers": [8], "activation": "tanh", "init": "xavier", "optimizer": "sgd"},
 )
 def backpropagation(
     step: int = -1,

@@ -83,6 +83,7 @@ def _report_characters(result: NextCharacter) -> tuple[Part, ...]:
     ),
     train=lambda values: {
         "data": values["file"] or "digits", "cell": values["cell"], "layers": [values["units"]], "activation": "tanh",
+        "init": "xavier",
         "optimizer": {"name": "adam", "lr": 0.005},
     },
     slow=True,

@@ -89,7 +89,7 @@ def _report_recurrence(result: Recurrence) -> tuple[Part, ...]:
         Parameter("steps", 12, "T", 2, 200),
     ),
     train=lambda values: {
-        "data": "digits", "cell": "recurrent", "layers": [8], "activation": "tanh",
+        "data": "digits", "cell": "recurrent", "layers": [8], "activation": "tanh", "init": "xavier",
     },
 )  # fmt: skip
 def recurrence(w_hh: float = 0.5, w_xh: float = 1.0, b: float = 0.0, steps: int = 12) -> Recurrence:
@@ -168,7 +168,7 @@ def _report_rows(result: DigitRows) -> tuple[Part, ...]:
         SEED,
     ),
     train=lambda values: {
-        "data": "digits", "cell": values["cell"], "layers": [values["units"]], "activation": "tanh",
+        "data": "digits", "cell": values["cell"], "layers": [values["units"]], "activation": "tanh", "init": "xavier",
         "optimizer": {"name": "adam", "lr": values["rate"]},
     },
     slow=True,

@@ -99,6 +99,7 @@ def _report_network(result: Structure) -> tuple[Part, ...]:
         "data": "moons",
         "layers": list(read_sizes(values["sizes"])[1:-1]),
         "activation": "tanh",
+        "init": "xavier",
     },
 )
 def network(layer: int = 1, i: int = 1, j: int = 1, sizes: str = SIZES, seed: int = 0) -> Structure:
@@ -274,7 +275,7 @@ def _report_neuron(result: Neuron) -> tuple[Part, ...]:
         ),
         Parameter("activation", "tanh", "f", choices=ACTIVATIONS),
     ),
-    train=lambda values: {"data": "blobs", "layers": [], "activation": "tanh"},
+    train=lambda values: {"data": "blobs", "layers": [], "activation": "tanh", "init": "xavier"},
 )
 def neuron(
     x: tuple[float, ...] = (1.0, 2.0), weights: tuple[float, ...] = (0.5, -1.0, 0.5), activation: str = "tanh"
