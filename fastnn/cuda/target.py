@@ -6,6 +6,7 @@ compute on a machine without a GPU; scalar formulas are then the CPU's compiled 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from numba.cuda.cudadrv import nvrtc, nvvm
 from fastnn import compiler
 
 SIMULATED = "simulator" in cuda.jit.__module__
+# A small network has small grids, and Numba says so at each launch.
+warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
 
 NO_DRIVER = "the NVIDIA driver is not installed (libcuda cannot be found)"
 NO_GPU = "the NVIDIA driver finds no GPU"
