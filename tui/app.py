@@ -7,12 +7,14 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 
+from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from tui.actions import ACTIONS, MODES, Mode, of_mode, remapped
@@ -80,6 +82,15 @@ class FastnnApp(App[None]):
         """Go to a mode; nothing while a dialog waits for its answer."""
         if len(self.screen_stack) == 1:
             self.switch_mode(name)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Nothing more once the app is to end: a key in one breath with q would open a screen that is taken down."""
+        return not self._exit and await super().run_action(action, default_namespace, namespaces)
 
     def next_marker(self) -> None:
         """Draw curves with the next kind of dots."""

@@ -400,6 +400,15 @@ async def test_quit_leaves_at_once_when_nothing_runs(key):
     assert app.session.close(30)
 
 
+@pytest.mark.parametrize("key", ["2", "question_mark"])
+async def test_a_key_in_one_breath_with_q_does_nothing(key):
+    async with opened() as (pilot, app):
+        app.simulate_key("q")
+        app.simulate_key(key)
+        await until(pilot, lambda: app._exit)
+    assert app.return_code == 0
+
+
 async def test_q_asks_while_training_runs():
     async with opened(config=LONG, pace=0.01) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.state == "running")
