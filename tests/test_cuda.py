@@ -78,7 +78,7 @@ def test_too_much_for_it(python: Python) -> None:
     """Layers and options that the device does not take, and more than fits into its memory."""
     code = """
 import numpy as np, fastnn as fnn
-from fastnn.cuda import memory
+from fastnn.cuda import layout, memory
 try:
     fnn.Network([fnn.Input(2), fnn.LSTM(3), fnn.Dense(2)], device="cuda")
 except ValueError as reason:
@@ -89,6 +89,19 @@ try:
 except ValueError as reason:
     print(reason)
 memory.room = lambda: 2**20
+layout.MOST = 300
+rows = np.zeros((70, 2)), np.zeros(70, int)
+more = rows[0].repeat(3, 0), rows[1].repeat(3)
+for what in (
+    lambda: net.fit(*rows, batch_size=70),
+    lambda: net.fit(*rows, batch_size=2, validation=more),
+    lambda: net.evaluate(*more),
+):
+    try:
+        what()
+    except fnn.DeviceError as reason:
+        print(reason)
+layout.MOST = 2**32
 net = fnn.Network([100, 1000, 2], device="cuda")
 before = net.parameters.copy()
 try:
@@ -99,6 +112,8 @@ assert (net.parameters == before).all() and net.epochs == 0
 """
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
     assert "device: 'cuda'; expected 'cpu' for a network with recurrent layers" in out
+    assert "device: batches of 70 rows through layers of (2, 3) units do not fit; expected a smaller batch" in out
+    assert out.count("device: data or parameters of 300 numbers or more do not fit") == 2
     assert "clip=2); expected a clip of 0 on the GPU" in out
     assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out
 
@@ -128,6 +143,33 @@ assert (net.parameters == after).all() and trainer.current_step == step and trai
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
     assert out.startswith("device: the GPU failed while training (CudaAPIError")
     assert "the parameters are those of the last snapshot" in out
+
+
+@needs_numba_cuda
+def test_ctrl_c_while_a_chunk_that_diverged_runs_again(python: Python) -> None:
+    code = """
+import numpy as np, fastnn as fnn
+from fastnn.cuda.engine import Runner
+net = fnn.Network([2, 3, 2], device="cuda")
+data = np.eye(2, dtype=np.float32), np.arange(2)
+runner = Runner(net.architecture, net.parameters, data, loss="cross_entropy", optimizer=fnn.Adam(), batch=1)
+runner.run(1, 0.1)
+before, chunk, calls = runner.keep(), runner._chunk, []
+def interrupted(steps, rate):
+    calls.append(steps)
+    if len(calls) == 3:
+        raise KeyboardInterrupt
+    return chunk(steps, rate)
+runner._chunk = interrupted
+try:
+    runner.run(3, 1e30)
+except KeyboardInterrupt:
+    print(calls)
+after = runner.keep()
+assert after.step == before.step and all((a == b).all() for a, b in zip(before.arrays, after.arrays))
+"""
+    out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
+    assert out.strip() == "[3, 1, 1]"
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from fastnn.cuda.batches import EVALUATED, Batches
 from fastnn.cuda.graphs import Graphs
 from fastnn.cuda.memory import check_room, guarded, upload
 from fastnn.cuda.target import cuda
-from fastnn.errors import DeviceError, is_finite
+from fastnn.errors import is_finite
 from fastnn.optimizers import WIDTH, Optimizer
 
 MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
@@ -63,8 +63,7 @@ class Runner:
         weights, biases, _ = plan.offsets(sizes)
         self.net = SimpleNamespace(sizes=sizes, weight=weights, bias=biases, seed=architecture.seed)
         self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // batch))
-        if max(data[0].size, data[1].size, parameters.size) >= layout.MOST:
-            raise DeviceError(f"device: data or parameters of {layout.MOST:,} numbers or more do not fit; use the CPU")
+        layout.check_sizes(*data, *(validation or ()), parameters)
         with guarded("its memory was filled"):
             check_room("training", self._bytes(data, validation))
             self._parameters = upload(parameters)
@@ -143,6 +142,7 @@ class Runner:
         """
         assert self.optimizer is not None
         begin = self.step
+        kept: Kept | None = None
         try:
             with guarded("training"):
                 self._copy(self._backup, self._memory)
@@ -151,11 +151,15 @@ class Runner:
                     np.copyto(self.parameters, parameters)
                     return result
                 self._go_back(begin)
+                kept = self.keep()
                 return self._replay(steps, rate)
         except BaseException:
             self.step = begin
             with contextlib.suppress(Exception):  # of a GPU that is lost there is no memory to bring back
-                self._go_back(begin)
+                if kept is None:
+                    self._go_back(begin)
+                else:
+                    self.bring_back(kept)
             raise
 
     def _send(self) -> None:

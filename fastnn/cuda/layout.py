@@ -12,6 +12,7 @@ from fastnn.cpu.engine import Architecture
 from fastnn.cuda import phases
 from fastnn.cuda.formulas import CODES
 from fastnn.cuda.products import Shape
+from fastnn.errors import DeviceError
 
 MOST = 2**32  # numbers in an array: places in it are 32 bits wide
 
@@ -26,8 +27,17 @@ class Layout(NamedTuple):
     size: int  # numbers in the buffer
 
 
+def check_sizes(*arrays: np.ndarray) -> None:
+    """Raises DeviceError for data or parameters in which a place takes more than 32 bits."""
+    if max(array.size for array in arrays) >= MOST:
+        raise DeviceError(f"device: data or parameters of {MOST:,} numbers or more do not fit; use the CPU")
+
+
 def layout(architecture: Architecture, batch: int, *, training: bool) -> Layout:
-    """The layout for batches of `batch` rows; with dropout and deltas where `training`."""
+    """The layout for batches of `batch` rows; with dropout and deltas where `training`.
+
+    Raises DeviceError where a place in the buffer takes more than 32 bits.
+    """
     F, sizes = architecture.F, architecture.sizes
     rates = architecture.dropout if training else (0.0,) * len(sizes)
     weights, _, _ = plan.offsets(sizes)
@@ -37,6 +47,11 @@ def layout(architecture: Architecture, batch: int, *, training: bool) -> Layout:
     def reserve(units: int) -> int:
         nonlocal end
         begin, end = end, end + -(-batch * units // 32) * 32  # a cache line of 128 bytes
+        if end > MOST:
+            raise DeviceError(
+                f"device: batches of {batch:,} rows through layers of {sizes} units do not fit; "
+                "expected a smaller batch or narrower layers"
+            )
         return begin
 
     read = reserve(sizes[0]) if rates[0] else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.cpu.engine import Architecture
-from fastnn.cuda import phases
+from fastnn.cuda import layout, phases
 from fastnn.cuda.batches import EVALUATED, Batches
 from fastnn.cuda.memory import guarded, upload
 from fastnn.errors import is_finite
@@ -40,6 +40,7 @@ class Predictor:
 
     def score(self, x: np.ndarray, y: np.ndarray, loss: str) -> tuple[float, float]:
         """Mean loss on checked rows x and targets y, and the number of rows predicted right."""
+        layout.check_sizes(x, y)
         with guarded("evaluating"):
             self._parameters.copy_to_device(self._host)
             rows = min(EVALUATED, len(x))
