@@ -102,7 +102,7 @@ def window(inputs: int | tuple[int, int], units: int | tuple[int, int], size: in
     if any(plane) and not all(plane):
         raise TypeError(f"inputs, units, size: {shown((inputs, units, size))}; expected three integers or three pairs")
     pairs: list[Any] = [inputs, units, size] if all(plane) else [(inputs,), (units,), (size,)]
-    if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
+    if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) not in (1, 2):
         raise ValueError(f"inputs, units, size: {shown((inputs, units, size))}; expected integers or pairs")
     mask: np.ndarray = np.ones((1, 1), np.uint8)
     for many, out, wide in zip(*pairs, strict=True):

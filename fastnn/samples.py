@@ -111,9 +111,15 @@ def step_targets(
 ) -> tuple[np.ndarray, bool]:
     """The same for targets of every time step: (rows, steps) int64, or (rows, steps, outputs)."""
     array = numeric(argument, value)
-    if array.shape[:2] != (rows, steps):
-        wanted = f"({rows}, {steps}) or ({rows}, {steps}, {outputs}), a target for each time step of each sequence"
-        raise ValueError(f"{argument}: has shape {array.shape}; expected {wanted}")
+    labels = LOSSES[loss].labels or outputs == 1 or array.dtype.kind != "f"  # whether one number a step will do
+    if array.shape != (rows, steps, outputs) and not (labels and array.shape == (rows, steps)):
+        wanted = f"({rows}, {steps}) or ({rows}, {steps}, {outputs})" if labels else f"({rows}, {steps}, {outputs})"
+        raise ValueError(
+            f"{argument}: has shape {array.shape}; expected {wanted}, a target for each time step of each sequence"
+        )
+    check_finite(argument, array)
+    if array.ndim == 2 and outputs > 1 and array.dtype.kind in "iub":
+        _in_range(argument, array, outputs)  # here, where a label's place is that of the caller's
     flat, classes = targets(argument, array.reshape(rows * steps, *array.shape[2:]), rows * steps, outputs, loss, F)
     return flat.reshape(rows, steps, *flat.shape[1:]), classes
 
@@ -140,8 +146,10 @@ def _one_hot(array: np.ndarray) -> bool:
 
 
 def _in_range(argument: str, labels: np.ndarray, outputs: int) -> np.ndarray:
-    bad = np.flatnonzero((labels < 0) | (labels >= outputs))
+    bad = np.argwhere((labels < 0) | (labels >= outputs))
     if bad.size:
-        value = shown(labels[bad[0]].item())
-        raise ValueError(f"{argument}: label {value} at index {bad[0]}; expected classes from 0 to {outputs - 1}")
+        at = tuple(bad[0].tolist())
+        where = at[0] if len(at) == 1 else at
+        value = shown(labels[at].item())
+        raise ValueError(f"{argument}: label {value} at index {where}; expected classes from 0 to {outputs - 1}")
     return np.ascontiguousarray(labels, np.int64)

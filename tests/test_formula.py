@@ -43,11 +43,13 @@ def test_values(text: str, expected: float) -> None:
         ("x + é", "not understood", 4), ("x + " * 60 + "x", "at most", 200), ("x+" * 90 + "x", "more than 60", 119),
         ("a = x + y; b = a * 2; a", "computed before", 21), ("x^2 + sin(x)", "unknown function", 6),
         ("1; 2 3", "cannot be read", 5), ("w:=3", "cannot be read", 1), ("x[0]", "only names", 0),
+        ("1or x", "only names", 0),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_says_where(text: str, reason: str, column: int) -> None:
+def test_what_cannot_be_read_says_where(text: str, reason: str, column: int, recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(FormulaError, match=reason.replace("(", r"\(")) as caught:
         parse(text)
+    assert not recwarn
     assert caught.value.column == column and "\n" not in str(caught.value)
 
 

@@ -158,6 +158,7 @@ def test_windows() -> None:
         (lambda: fnn.masks.window(3, 3, 4), "size: 4 is out of range; expected from 1 to 3"),
         (lambda: fnn.masks.window((3, 3), 3, 2), "expected three integers or three pairs"),
         (lambda: fnn.masks.window((3, 3), (2, 2), (2,)), "expected integers or pairs"),
+        (lambda: fnn.masks.window((), (), ()), "expected integers or pairs"),
     ],
 )
 def test_bad_masks(call: Any, message: str) -> None:

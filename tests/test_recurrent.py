@@ -331,6 +331,15 @@ def test_targets_are_those_of_the_steps() -> None:
     for y in (np.zeros(2, int), np.zeros((2, 3), int), np.zeros((4, 2), int)):
         with pytest.raises(ValueError, match=r"y: has shape .*; expected \(2, 4\) or \(2, 4, 4\), a target for each"):
             net.fit(x, y)
+    with pytest.raises(ValueError, match=r"y: label 4 at index \(1, 2\); expected classes from 0 to 3"):
+        net.fit(x, [[0, 1, 2, 3], [0, 1, 4, 3]])
+    for y in (np.zeros((2, 4)), np.zeros((2, 4, 3))):
+        with pytest.raises(ValueError, match=r"y: has shape \(2, 4.*\); expected \(2, 4, 4\), a target for each"):
+            net.fit(x, y, loss="mse")
+    y = np.zeros((2, 4, 4))
+    y[1, 2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"y: nan at index \(1, 2, 3\)"):
+        net.fit(x, y, loss="mse")
     fixed = fnn.Network([fnn.Input(3, steps=5), fnn.GRU(2)])
     with pytest.raises(ValueError, match=r"x: has shape \(2, 4, 3\); expected \(n, 5, 3\)"):
         fixed(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def load_adding(*, steps: int = 50, samples: int = 10_000, seed: int = 0, test_s
 
 
 def load_text(
-    path: Path, *, steps: int = 32, characters: int = 200_000, seed: int = 0, test_share: float = 0.1
+    path: str | os.PathLike[str], *, steps: int = 32, characters: int = 200_000, seed: int = 0, test_share: float = 0.1
 ) -> Dataset:
     """The next character of a UTF-8 text: x (n, steps, kinds) one-hot, y (n, steps) labels of the next ones.
 
@@ -49,6 +50,7 @@ def load_text(
     steps, characters = check_int("steps", steps), check_int("characters", characters, 2)
     check_share(test_share)
     check_seed(seed)
+    path = Path(path)
     try:
         with open(path, encoding="utf-8", newline=None) as file:
             text = file.read(characters)

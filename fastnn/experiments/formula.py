@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -97,7 +98,9 @@ class _Reader:
         blanks = len(part) - len(part.lstrip())
         begin, part = begin + blanks, part.strip()
         try:
-            tree = ast.parse(part)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # as a part of a program it would have a fault
+                tree = ast.parse(part)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as reason:
             offset = getattr(reason, "offset", None) or 1
             self.fail("cannot be read here", begin + min(offset - 1, len(part)))

@@ -43,7 +43,7 @@ def test_text_becomes_windows(tmp_path: Path) -> None:
         for codes, following in zip(x.argmax(2), y, strict=True):
             assert "".join(data.classes[c] for c in [*codes, following[-1]]) in windows
             assert np.array_equal(codes[1:], following[:-1])
-    assert len(load_text(path, steps=20, characters=81).x_train) == 3
+    assert len(load_text(str(path), steps=20, characters=81).x_train) == 3
 
 
 @pytest.mark.parametrize(
