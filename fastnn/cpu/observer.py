@@ -114,7 +114,9 @@ class Observer:
     def part(self, flat: np.ndarray, layer: int, *, biases: bool = False) -> np.ndarray:
         """A layer's weight in an array laid out like the parameters, flat; with its biases when wanted."""
         start, rows, width = self._weights(layer)
-        return flat[start : start + (rows + biases) * width]
+        begins = self._runner.net.weight
+        end = int(begins[layer + 1]) if layer + 1 < len(begins) else flat.size
+        return flat[start : end if biases else start + rows * width]
 
     def _weights(self, layer: int) -> tuple[int, int, int]:
         """Where a layer's weights begin among the parameters, their rows (with the recurrent ones) and columns."""
