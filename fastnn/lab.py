@@ -39,6 +39,8 @@ def main(arguments: Sequence[str]) -> int:
         _run(chosen, options)
     except (FastnnError, ValueError, TypeError) as reason:
         return fail(reason)
+    except MemoryError as reason:
+        return fail(f"{options.name}: too large for this machine's memory ({reason})")
     return 0
 
 

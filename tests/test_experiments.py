@@ -220,6 +220,10 @@ def test_the_next_character_of_a_file(tmp_path: Path) -> None:
     path.write_text("short")
     with pytest.raises(fnn.DataError, match="5 characters; expected 200 or more"):
         experiments.next_character(file=str(path))
+    for text, kinds in (("a" * 300, 1), ("".join(map(chr, range(0x4E00, 0x4E00 + 1001))), 1001)):
+        path.write_text(text, "utf-8")
+        with pytest.raises(fnn.DataError, match=f": {kinds} different characters; expected from 2 to 1000"):
+            experiments.next_character(file=str(path))
 
 
 # ---- the registry ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.datasets.sequences import MOST_CHARACTERS
 from fastnn.errors import DataError
 from fastnn.experiments.entry import EXPERIMENTS, Parameter, Question, register
 from fastnn.experiments.parts import Checks, Curve, Curves, Part, Table, Text
@@ -38,7 +39,11 @@ def _read(file: str) -> str:
         raise DataError(f"file: {file}: {getattr(reason, 'strerror', None) or reason}") from None
     if len(text) < 200:
         raise DataError(f"file: {file}: {len(text)} characters; expected 200 or more")
-    return text[:200_000]
+    text = text[:200_000]
+    kinds = len(set(text))
+    if not 2 <= kinds <= MOST_CHARACTERS:
+        raise DataError(f"file: {file}: {kinds} different characters; expected from 2 to {MOST_CHARACTERS}")
+    return text
 
 
 def _report_characters(result: NextCharacter) -> tuple[Part, ...]:
