@@ -144,6 +144,7 @@ def _torch(compiled: bool, work: Work, weights: Weights, x: np.ndarray, y: np.nd
         return criterion(net(xb), yb)
 
     if compiled:
+        torch._dynamo.reset()  # it compiles a function eight times at most, then runs it as it is: one too few networks
         # The update stays its own fused call: compiling it too was slower here and took minutes.
         forward = torch.compile(forward)
 
