@@ -364,6 +364,7 @@ async def test_arrows_scroll_the_layers():
     async with opened(config=RunConfig(layers=(8,) * 9)) as (pilot, app):
         row = app.base.query_one(LayerRow)
         assert len(row.plots) == 10
+        await until(pilot, lambda: [plot.outer_size.width for plot in row.plots] == [26] * 10)  # three of them on 80
         await press_until(pilot, "greater_than_sign", lambda: row.scroll_x > 0)
         await press_until(pilot, "less_than_sign", lambda: row.scroll_x == 0)
 

@@ -166,16 +166,24 @@ class LayerRow(HorizontalScroll, can_focus=False):
             for plot in new:
                 plot.kind = self.kind
             await self.mount_all(new)
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """As many side by side as have room; fractions give each the whole row once all of them do not fit."""
+        plots = self.plots
+        least = plots[0].styles.min_width if plots else None
+        if least is not None and self.size.width:
+            room = max(1, self.size.width // int(least.value))
+            for plot in plots:
+                plot.styles.width = "1fr" if len(plots) <= room else self.size.width // room
 
     @property
     def plots(self) -> list[HistogramPlot]:
         """The histograms from the first layer to the last."""
         return list(self.query(HistogramPlot))
-
-    @property
-    def seen(self) -> list[HistogramPlot]:
-        """Those that are not scrolled out of sight."""
-        return [plot for plot in self.plots if plot.region.overlaps(self.region)]
 
     def shift(self, direction: int) -> None:
         """Scroll by one histogram."""
