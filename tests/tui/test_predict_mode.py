@@ -1,5 +1,7 @@
 """The Predict mode: every key and the mouse for each kind of data, and stored pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from driving import opened, press, press_until, settle, text_of, until
@@ -10,6 +12,7 @@ from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.options import Options
 from tui.predicting import judge
+from tui.view import Found
 from tui.widgets.curve import LinePlot
 from tui.widgets.judged import ORDERS, Browser, Confusion, ImageView
 from tui.widgets.plane import SHOWN, BoundaryMap, NeuronMaps
@@ -166,6 +169,15 @@ async def test_a_curve_with_a_cursor():
         await until(pilot, lambda: f"x {pane.cursor:.2f}" in text_of(app) and "loss" in text_of(app))
         await pilot.click(LinePlot, offset=(12, 4))
         assert pane.cursor < 0
+
+
+async def test_a_regression_that_comes_to_the_panes_of_classes_is_not_drawn():
+    async with opened((160, 45), DIGITS) as (pilot, app):
+        screen = await open_predict(pilot, app)
+        regression = FakeBackend().build(SINE)
+        view = replace(app.session.view, run=regression, found={"judged": Found(0, judge(regression))})
+        for kind in (ImageView, Browser, Confusion):
+            screen.query_one(kind).show(view)
 
 
 async def test_another_data_set_shows_other_panes_and_another_mode_asks_nothing():

@@ -120,7 +120,8 @@ class ImageView(JudgedPlot):
     def draw(self, width: int, height: int) -> Cells | None:
         """The image beside a bar a class."""
         row = self.row
-        if row is None or self.judged is None:
+        # Of a regression while the panes change to those of other data: there are no classes.
+        if row is None or self.judged is None or self.judged.predicted is None:
             return self.nothing(width, height)
         cells, x = Cells(width, height), 0
         if self.data.image_shape is not None:
