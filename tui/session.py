@@ -220,28 +220,23 @@ class Session:
         elif name == "gently":
             self._go_on_gently()
         elif name == "stop":
-            if self._snapshots is not None and (self._moving or self._view.state != "ready"):
+            if self._snapshots is not None and self._view.state != "ready":
                 trainer.stop()
                 self._move()
-                self._come_to_rest()
         elif name == "toggle" and self._moving:
             trainer.pause()
-            self._come_to_rest()
+            self._due = 0.0
         elif name in ("toggle", "epoch", "step"):
             self._open()
             self._travel.keep(trainer)
             {"toggle": trainer.resume, "epoch": trainer.finish_epoch, "step": trainer.step}[name]()
             self._move()
-            if name == "step":
-                self._come_to_rest()
+            # Commands wait until a step is done: three quick presses are three steps.
+            while name == "step" and self._moving:
+                self._advance()
 
     def _move(self) -> None:
         self._moving, self._due = True, 0.0
-
-    def _come_to_rest(self) -> None:
-        """Commands wait until this one is done: three quick presses are three steps, and space after x goes on."""
-        while self._moving:
-            self._advance()
 
     def _set_limit(self, steps: float | None) -> None:
         assert self._run is not None
@@ -340,7 +335,8 @@ class Session:
         trainer = self._run.trainer
         if self._moving:
             trainer.pause()
-            self._come_to_rest()
+            while self._moving:
+                self._advance()
         now, broken = self._view.snapshot.step, self._view.state == "diverged"
         if not broken:
             self._travel.keep(trainer)

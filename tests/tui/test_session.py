@@ -81,26 +81,6 @@ def test_stop_then_run_finishes_the_epochs_that_were_left(make):
     assert reach(session, at_rest("finished")).snapshot.step == 200
 
 
-@pytest.mark.parametrize("keys", [("stop", "toggle"), ("toggle", "toggle"), ("toggle", "stop", "toggle")])
-def test_commands_within_one_chunk_take_effect_one_after_the_other(make, keys):
-    session = make(RunConfig(epochs=100_000), pace=0.02)
-    session.toggle()
-    step = reach(session, lambda v: v.snapshot.step > 20).snapshot.step
-    if keys[:2] == ("toggle", "stop"):
-        session.toggle()
-        reach(session, at_rest("paused"))
-    for key in keys:
-        getattr(session, key)()
-    reach(session, lambda v: v.snapshot.step > step + 20 and v.state == "running")
-
-
-def test_stop_before_the_first_chunk_stops(make):
-    session = make(RunConfig(epochs=100_000), pace=0.02)
-    session.toggle()
-    session.stop()
-    assert reach(session, at_rest("stopped")).snapshot.step <= 10
-
-
 def test_stop_before_the_start_changes_nothing(make):
     session = make()
     session.stop()
