@@ -178,8 +178,9 @@ async def test_settings_change_with_the_arrows_and_the_run_goes_on():
         await until(pilot, lambda: "on" in controls.rows[controls.at].text)
         names = [row.name for row in controls.rows]
         await press(pilot, *["down"] * (names.index("layers") - controls.at))
-        await press(pilot, "right", "right", "left")
-        await until(pilot, lambda: app.session.view.config.layers == (8, 6, 6))
+        for key, layers in (("right", (8, 6, 6)), ("right", (8, 6, 6, 6)), ("left", (8, 6, 6))):
+            await press(pilot, key)
+            await until(pilot, lambda layers=layers: app.session.view.config.layers == layers)
 
 
 async def test_a_click_changes_a_setting():
