@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from short import SHORT
+from short import shorten
 
 import fastnn as fnn
 from fastnn import experiments, runfile
@@ -23,7 +23,9 @@ pytestmark = pytest.mark.xdist_group("experiments")  # whose worker computes the
 
 @pytest.fixture(scope="module")
 def quick() -> dict[str, Any]:
-    return {name: entry.run(**SHORT.get(name, {})) for name, entry in EXPERIMENTS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        return {name: entry.run() for name, entry in EXPERIMENTS.items()}
 
 
 def digits(values: np.ndarray, places: int = 5) -> list[str]:

@@ -8,12 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from short import options, shorten
+from short import shorten
 
 from fastnn.cli import main
 from fastnn.experiments import EXPERIMENTS
 
 Runner = Callable[..., tuple[int, str, str]]
+pytestmark = pytest.mark.xdist_group("experiments")  # whose worker computes them once
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
 
 
 @pytest.fixture
@@ -48,7 +54,7 @@ def test_help_has_every_parameter(lab: Runner) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_text(lab: Runner, name: str) -> None:
-    code, out, err = lab(name, *options(name))
+    code, out, err = lab(name)
     assert (code, err) == (0, "") and EXPERIMENTS[name].title in out and "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -69,9 +75,7 @@ def test_json(lab: Runner) -> None:
     assert json.loads(lab("backpropagation", "--json")[1])["checks"]
 
 
-def test_all_as_json_has_every_number(lab: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With those entries short that take seconds: `all` itself takes no parameters."""
-    shorten(monkeypatch)
+def test_all_as_json_has_every_number(lab: Runner) -> None:
     code, out, err = lab("all", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "") and list(found) == list(EXPERIMENTS)
@@ -83,7 +87,7 @@ def test_all_as_json_has_every_number(lab: Runner, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", ["partial", "outputs", "backpropagation", "initialization"])  # each kind of part
 def test_a_picture_of_each(lab: Runner, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.svg"
-    code, out, err = lab(name, *options(name), "--plot", str(path))
+    code, out, err = lab(name, "--plot", str(path))
     assert (code, err) == (0, "") and str(path) in out
     assert "<svg" in path.read_text(encoding="utf-8")[:1000]
 

@@ -7,17 +7,17 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import fixed_results
 import pytest
 from driving import LIMIT, opened_with, press, press_until, settle, text_of, until
 from fake_training import FakeBackend
+from pytest_textual_snapshot import SVGImageExtension
 from short import shorten
 
 from fastnn.experiments import EXPERIMENTS
-from fastnn.experiments.gallery import Remarks
-from fastnn.experiments.race import ENTRANTS, RATES, Convergence
 from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.lessons import Course, Lesson
@@ -28,29 +28,10 @@ from tui.widgets.report import Brush, laid_out, least, page_cells
 NAMES = list(EXPERIMENTS)
 
 
-def timed(**_: Any) -> Remarks:
-    """What depends on the machine, as it was seen once."""
-    names = ("identity", "sigmoid", "tanh", "relu", "leaky_relu")
-    far, mean = np.array([1, 4.5e-5, 8.2e-9, 0, 0.01]), np.array([0, 0.5, 0, 0.399, 0.395])
-    peak, lowest = np.array([1, 0.25, 1, 1, 1]), np.array([-4, 0.02, -1, 0, -0.04])
-    accuracy, times = np.array([0.55, 1, 1, 1, 1]), np.array([0, 2.04, 1.97, 1.02, 1.05])
-    return Remarks(names, 9e-16, accuracy, peak, far, mean, lowest, times)
-
-
-def raced(target: float, epochs: int, **_: Any) -> Convergence:
-    """A race that takes no seconds and is the same on every machine."""
-    at, rates = np.arange(1.0, epochs + 1), np.array(RATES)
-    error = np.array([0.9 * np.exp(-at / scale) for scale in (3, 3.2, 2.4, 10)])
-    best = np.array([1.0 + np.argmax(row <= target) for row in error])
-    table = np.where(rates == 0.2, best[:, None], np.inf)
-    return Convergence(ENTRANTS, rates, target, table, best, np.full(4, 0.2), error, float(best[2] / best[0]))
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     shorten(monkeypatch)
-    for name, compute in {"remarks": timed, "convergence": raced}.items():
-        monkeypatch.setitem(EXPERIMENTS, name, dataclasses.replace(EXPERIMENTS[name], compute=compute))
+    fixed_results.use(monkeypatch)
     for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "C.UTF-8")
@@ -61,14 +42,20 @@ def app_of(options: Options | None = None) -> FastnnApp:
 
 
 async def open_learn(pilot: Any, lesson: str = "network") -> Course:
-    """The Learn mode at a lesson, reached by keys."""
+    """The Learn mode at a lesson."""
     app = pilot.app
     await press_until(pilot, "5", lambda: app.base.NAME == "learn")
     course: Course = app.base.course
-    while course.lesson.experiment.name != lesson:
-        await press(pilot, "n")
-    await settle(pilot)
+    await go_to(pilot, lesson)
     return course
+
+
+async def go_to(pilot: Any, lesson: str) -> None:
+    """To a lesson, as a click on it does: opening one after the other would compute them all."""
+    screen = pilot.app.base
+    screen.post_message(LessonText.Chosen(NAMES.index(lesson), lesson=True))
+    await until(pilot, lambda: screen.course.at == NAMES.index(lesson), lesson)
+    await settle(pilot)
 
 
 # ---- the course, without a screen ------------------------------------------------------------------------------------
@@ -216,10 +203,35 @@ def test_reports_are_drawn_in_any_size(name: str) -> None:
         assert sum(max(least(part)[1] for part in row) + 1 for row in page) - 1 <= 13, name
 
 
-# ---- keys ------------------------------------------------------------------------------------------------------------
+# ---- keys and pictures -----------------------------------------------------------------------------------------------
 
 
-async def test_the_course_is_completed_by_keys_alone() -> None:
+class Pictures:
+    """Screens of one app beside the stored ones: each app that is started takes a second."""
+
+    def __init__(self, snapshot: Any, folder: Path) -> None:
+        self.stored, self.folder = snapshot.use_extension(SVGImageExtension), folder
+        self.differ: list[str] = []
+
+    async def take(self, pilot: Any, name: str) -> None:
+        """Compare the screen with the picture of that name."""
+        await pilot.wait_for_scheduled_animations()
+        await pilot.pause()
+        drawn = pilot.app.export_screenshot(title=pilot.app.title, simplify=True)
+        if self.stored(name=name) != drawn:
+            (self.folder / f"{name}.svg").write_text(drawn, "utf-8")
+            self.differ.append(name)
+
+
+@pytest.fixture
+def pictures(snapshot: Any, tmp_path: Path) -> Iterator[Pictures]:
+    found = Pictures(snapshot, tmp_path)
+    yield found
+    assert not found.differ, f"other pictures than those stored: {found.differ}; as they are now: {tmp_path}"
+
+
+async def test_the_course_is_completed_by_keys_alone(pictures: Pictures) -> None:
+    """At 80x24, with a picture of each lesson."""
     async with opened_with(app_of()) as pilot:
         course = await open_learn(pilot)
         app = pilot.app
@@ -232,6 +244,7 @@ async def test_the_course_is_completed_by_keys_alone() -> None:
             assert lesson.answer == 1 and lesson.right is not None
             text = text_of(app)
             assert ("Right." in text) == (lesson.right == 1) and ("It is:" in text) == (lesson.right != 1)
+            await pictures.take(pilot, name)
             before = lesson.values
             await press(pilot, "right")
             assert lesson.values != before
@@ -245,12 +258,13 @@ async def test_the_course_is_completed_by_keys_alone() -> None:
         assert course.at == len(NAMES) - 1
 
 
-async def test_pages_and_the_text_again() -> None:
+async def test_pages_steps_and_what_is_typed(pictures: Pictures) -> None:
     async with opened_with(app_of()) as pilot:
-        await open_learn(pilot, "backpropagation")
+        course = await open_learn(pilot, "backpropagation")
         app = pilot.app
         await press(pilot, "v", "b")  # nothing yet
         assert "Predict, then see" in text_of(app)
+        await pictures.take(pilot, "question")
         await press(pilot, "down", "enter")
         await settle(pilot)
         assert "view 1/" in text_of(app) and "×──" in text_of(app)
@@ -263,33 +277,21 @@ async def test_pages_and_the_text_again() -> None:
         for _ in range(app.base.query_one(LessonReport).pages - 1):
             await press(pilot, "v")
         assert "view 1/" in text_of(app)
-
-
-async def test_a_graph_step_by_step_and_a_formula_that_is_typed() -> None:
-    async with opened_with(app_of()) as pilot:
-        course = await open_learn(pilot, "backpropagation")
-        app = pilot.app
-        await press(pilot, "enter", "right", "right")
+        # A graph step by step, and a formula that is typed.
+        await press(pilot, "right", "right")
         await settle(pilot)
         assert "step 1 of 5: forward: g (×) of -2, 5 is -10" in text_of(app)
         await press(pilot, "down", "down", "down", "down")
         assert course.lesson.current is not None and course.lesson.current.label == "formula"
-        await press(pilot, "enter")
-        app.screen.query_one("#text").value = "tanh(w * x) / (b - b)"
-        await press(pilot, "enter")
-        await settle(pilot)
-        assert "formula: division by zero (column 13" in text_of(app)
-        await press(pilot, "enter")
-        app.screen.query_one("#text").value = "tanh(w * x) / b"
-        await press(pilot, "enter")
-        await settle(pilot)
-        assert "division by zero" not in text_of(app) and "tanh──" in text_of(app)
-
-
-async def test_a_wrong_number_is_asked_again() -> None:
-    async with opened_with(app_of()) as pilot:
-        course = await open_learn(pilot, "outputs")
-        app = pilot.app
+        for formula, told in (("tanh(w * x) / (b - b)", "division by zero (column 13"), ("tanh(w * x) / b", "tanh──")):
+            await press(pilot, "enter")
+            app.screen.query_one("#text").value = formula
+            await press(pilot, "enter")
+            await settle(pilot)
+            assert told in text_of(app)
+        assert "division by zero" not in text_of(app)
+        # A wrong number is asked for again.
+        await go_to(pilot, "outputs")
         await press(pilot, "enter", "enter")
         app.screen.query_one("#text").value = "much"
         await press(pilot, "enter")
@@ -300,16 +302,7 @@ async def test_a_wrong_number_is_asked_again() -> None:
         assert course.lesson.values["logits"] == (-2.5, -1, 1, 5) and "0.07586" in text_of(app)
 
 
-async def test_a_lesson_opens_a_training() -> None:
-    async with opened_with(app_of()) as pilot:
-        await open_learn(pilot, "initialization")
-        app = pilot.app
-        await press_until(pilot, "o", lambda: app.base.NAME == "train")
-        config = app.session.view.config
-        assert (config.data, config.layers, config.activation, config.init) == ("digits", (100,) * 5, "tanh", "normal")
-
-
-async def test_clicks() -> None:
+async def test_clicks_and_wide_screens(pictures: Pictures) -> None:
     async with opened_with(app_of(), (160, 45)) as pilot:
         course = await open_learn(pilot)
         app = pilot.app
@@ -318,46 +311,36 @@ async def test_clicks() -> None:
         await pilot.click(offset=(4, row))
         await settle(pilot)
         assert course.lesson.answer == 1
-        row = next(k for k, line in enumerate(lines) if " Outputs" in line)
+        row = next(k for k, line in enumerate(lines) if " Backpropagation" in line)
         await pilot.click(offset=(8, row))
         await settle(pilot)
-        assert course.lesson.experiment.name == "outputs"
+        assert course.lesson.experiment.name == "backpropagation"
+        await press(pilot, "down", "enter")
+        await settle(pilot)
+        await pictures.take(pilot, "wide")
+        await press(pilot, "t")
+        await settle(pilot)
+        await pictures.take(pilot, "light")
 
 
-async def test_ascii() -> None:
+async def test_without_colors(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened_with(app_of(), (160, 45)) as pilot:
+        await open_learn(pilot)
+        await press(pilot, "down", "enter")
+        await settle(pilot)
+        await pictures.take(pilot, "plain")
+
+
+async def test_ascii_and_a_training_that_shows_it() -> None:
     async with opened_with(app_of(Options(ascii=True, marker="ascii"))) as pilot:
         await open_learn(pilot)
         await press(pilot, "enter")
         await settle(pilot)
         text = text_of(pilot.app)
         assert text.isascii() and "x1" in text and "y2" in text
-
-
-# ---- pictures --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_picture_of_each(snap_compare: Any, name: str) -> None:
-    async def drive(pilot: Any) -> None:
-        await settle(pilot)
-        await open_learn(pilot, name)
-        await press(pilot, "enter")
-        await settle(pilot)
-
-    assert snap_compare(app_of(), terminal_size=(80, 24), run_before=drive)
-
-
-@pytest.mark.parametrize("look", ["question", "wide", "light", "plain"])
-def test_pictures_of_other_looks(snap_compare: Any, look: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if look == "plain":
-        monkeypatch.setenv("NO_COLOR", "1")
-
-    async def drive(pilot: Any) -> None:
-        await settle(pilot)
-        await open_learn(pilot, "backpropagation" if look != "plain" else "network")
-        if look != "question":
-            await press(pilot, "down", "enter")
-            await settle(pilot)
-
-    app = app_of(Options(theme="light") if look == "light" else None)
-    assert snap_compare(app, terminal_size=(80, 24) if look == "question" else (160, 45), run_before=drive)
+        await go_to(pilot, "initialization")
+        app = pilot.app
+        await press_until(pilot, "o", lambda: app.base.NAME == "train")
+        config = app.session.view.config
+        assert (config.data, config.layers, config.activation, config.init) == ("digits", (100,) * 5, "tanh", "normal")
