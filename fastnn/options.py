@@ -146,7 +146,7 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     )
     add("--label", "name or number of a file's label column (default: the last)", type=_column, metavar="COLUMN")
     add("--layers", "sizes of the hidden layers, such as 128,64, or none (default: 32)", type=_sizes)
-    add("--cell", "what they are made of: dense (default), or for sequences and images a recurrent one", metavar="NAME")
+    add("--cell", "what they are made of (default: dense, for sequences gru); images go row by row", metavar="NAME")
     add("--activation", "of the hidden layers (default: relu)", metavar="NAME")
     add("--init", "how the weights start (default: he)", metavar="NAME")
     add("--loss", "default: cross_entropy for classes, mse for numbers", metavar="NAME")

@@ -3,6 +3,7 @@
 data = "spirals"                # or a table, { name = "spirals", noise = 0.1 }, or the path of a file or folder
 layers = [64, 32]               # hidden layers; the data gives both ends
 cell = "dense"                  # what they are made of: dense, recurrent, gru, lstm
+masks = [{ kind = "random", density = 0.2 }]    # partially connected hidden layers, see below
 activation = "tanh"
 init = "xavier"
 loss = "cross_entropy"
@@ -13,6 +14,11 @@ seed = 0
 dtype = "float32"
 shuffle = true
 device = "cpu"                  # or "cuda": an NVIDIA GPU rounds sums in another order
+
+`masks` has a table for each hidden layer of dense ones, or one for all: { kind = "random", density = 0.2 } keeps a
+fifth of the links, drawn by the run's seed or a `seed` of its own; { kind = "window", size = 9 } shows each unit 9
+neighbors; { kind = "window", size = [3, 3], units = [6, 6] } puts 36 units in a square and shows each of them 3x3
+pixels of an image, or of `inputs = [rows, columns]`; { kind = "full" } leaves nothing out.
 
 Every key may be left out. A relative path begins at the folder of the file. How many threads train is no part of it:
 the bits are the same.
@@ -48,9 +54,10 @@ DEFAULT_BATCH = 32
 
 @dataclass(frozen=True)
 class RunFile:
-    """What a run is. `layers` are the hidden widths, of dense layers or of a `cell` of fastnn.cells.CELLS.
+    """What a run is. `layers` are the hidden widths, of dense layers or of a `cell` of fastnn.cells.CELLS; `masks` are
+    tables of what connects dense ones (fastnn.stack.MASKS), for each of them or for all.
 
-    A loss or batch size of None is chosen by the data.
+    A cell, loss or batch size of None is chosen by the data.
 
     `data` is a built-in name or a path, `data_options` and `optimizer_options` are what its loader and the optimizer
     take.
@@ -59,7 +66,8 @@ class RunFile:
     data: str = "digits"
     data_options: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[int, ...] = (32,)
-    cell: str = "dense"
+    cell: str | None = None
+    masks: tuple[Mapping[str, Any], ...] = ()
     activation: str = "relu"
     init: str = "he"
     loss: str | None = None
@@ -78,6 +86,7 @@ class RunFile:
             "data": {"name": self.data, **self.data_options} if self.data_options else self.data,
             "layers": list(self.layers),
             "cell": self.cell,
+            "masks": [dict(mask) for mask in self.masks] or None,
             "activation": self.activation,
             "init": self.init,
             "loss": self.loss,
@@ -116,6 +125,12 @@ class RunFile:
             if not isinstance(table["layers"], list):
                 raise TypeError(f"layers: {shown(table['layers'])}; expected a list of sizes such as [64, 32]")
             values["layers"] = tuple(check_int("layers", size) for size in table["layers"])
+        if "masks" in table:
+            given = table["masks"]
+            if not isinstance(given, list) or not all(isinstance(mask, Mapping) for mask in given):
+                expected = '[{ kind = "random", density = 0.2 }]'
+                raise TypeError(f"masks: {shown(given)}; expected a list of tables such as {expected}")
+            values["masks"] = tuple(dict(mask) for mask in given)
         if "shuffle" in table:
             if not isinstance(table["shuffle"], bool):
                 raise TypeError(f"shuffle: {shown(table['shuffle'])}; expected true or false")
@@ -172,21 +187,22 @@ def load_data(run: RunFile) -> Dataset:
 def build(run: RunFile, *, data: Dataset | None = None, threads: int | None = None) -> Prepared:
     """Load the data (unless given) and make network and trainer; raises ValueError, TypeError or FastnnError."""
     from fastnn.network import Network
+    from fastnn.stack import chosen_cell, layers_of
     from fastnn.training import Trainer
 
     check_int("epochs", run.epochs)
     data = load_data(run) if data is None else data
     optimizer = make_optimizer(run.optimizer, run.optimizer_options)
-    outputs = data.n_classes or (data.y_train.shape[-1] if data.y_train.ndim > 1 else 1)
     run = dataclasses.replace(
         run,
+        cell=chosen_cell(run, data),
         optimizer_options=dataclasses.asdict(optimizer),
         loss=run.loss or ("cross_entropy" if data.classes else "mse"),
         batch_size=min(DEFAULT_BATCH, len(data.x_train)) if run.batch_size is None else run.batch_size,
     )
     assert run.loss is not None and run.batch_size is not None
     network = Network(
-        _layers(run, data, outputs), activation=run.activation, init=run.init, seed=run.seed, dtype=run.dtype,
+        layers_of(run, data), activation=run.activation, init=run.init, seed=run.seed, dtype=run.dtype,
         device=run.device,
     )  # fmt: skip
     trainer = Trainer(
@@ -194,36 +210,6 @@ def build(run: RunFile, *, data: Dataset | None = None, threads: int | None = No
         threads=threads,
     )  # fmt: skip
     return Prepared(run, data, network, trainer)
-
-
-def _layers(run: RunFile, data: Dataset, outputs: int) -> list[Any]:
-    """The network's layers: sizes of dense ones, or recurrent ones over the data's time steps or an image's rows.
-
-    A cell's layers give all their steps, and the last one its last step unless each has a target.
-    """
-    from fastnn.cells import CELLS
-    from fastnn.layers import GRU, LSTM, Dense, Input, Recurrent
-
-    check_choice("cell", run.cell, ("dense", *CELLS))
-    if run.cell == "dense":
-        if data.steps is not None:
-            raise ValueError(f"cell: 'dense' for {data.name}, which are sequences; expected one of {', '.join(CELLS)}")
-        return [data.features, *run.layers, outputs]
-    if data.steps is None and data.image_shape is None:
-        raise ValueError(f"cell: {run.cell!r} for {data.name}, whose rows are neither sequences nor images")
-    if not run.layers:
-        raise ValueError(f"layers: none; expected at least one for the cell {run.cell!r}")
-    layers: list[Any] = [Input(data.features)]
-    if data.steps is None:
-        assert data.image_shape is not None
-        layers = [Input(data.image_shape[1], steps=data.image_shape[0])]
-    for number, units in enumerate(run.layers, 1):
-        every = number < len(run.layers) or data.every_step
-        if run.cell == "recurrent":
-            layers.append(Recurrent(units, run.activation, every, init=run.init))
-        else:
-            layers.append((GRU if run.cell == "gru" else LSTM)(units, every, init=run.init))
-    return [*layers, Dense(outputs, "identity", run.init)]
 
 
 def make_optimizer(name: str, options: Mapping[str, Any]) -> Optimizer:

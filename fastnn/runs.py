@@ -5,6 +5,7 @@ metrics.csv    a line an epoch, numbers as Python's repr writes them, so that th
 checkpoints/   the last few moments as safetensors, with the optimizer's memory; each loads as a network, too
 run.json       where the run is, about once a second
 log.txt        what happened, with time and level
+data.sha256    a hash of the file that is trained on, if it is one
 lock           held by the process that trains; the system lets go of it, however the process ends
 
 The folders are in $FASTNN_RUNS, else in the user's data folder (`platformdirs`), under names that sort by time.
@@ -31,12 +32,13 @@ from typing import Any
 import numpy as np
 
 from fastnn import checkpoint, runfile
+from fastnn.datasets import digest
 from fastnn.errors import DataError
 from fastnn.files import replace_file
 from fastnn.runfile import Prepared, RunFile
 from fastnn.runlock import RunLock, is_live
 
-CONFIG, METRICS, STATUS, LOG = "config.toml", "metrics.csv", "run.json", "log.txt"
+CONFIG, METRICS, STATUS, LOG, DATA = "config.toml", "metrics.csv", "run.json", "log.txt", "data.sha256"
 COLUMNS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 MOST_CHECKPOINTS = 4
 CHECKPOINT_SECONDS = 20.0  # between two while training runs
@@ -81,6 +83,8 @@ class RunFolder:
             (new / CONFIG).write_bytes(run.text().encode())
             (new / METRICS).write_text(",".join(COLUMNS) + "\n", "utf-8")
             (new / STATUS).write_text(json.dumps({"state": "ready", "epochs": run.epochs}), "utf-8")
+            if hashed := digest(run.data):
+                (new / DATA).write_text(hashed, "utf-8")
             path = root / f"{datetime.now():%Y%m%d-%H%M%S}-{words}-{secrets.token_hex(2)}"
             new.rename(path)
         except (OSError, ValueError) as reason:
@@ -209,14 +213,16 @@ def _or_none(value: float | None) -> float | None:
 def resume(path: Path, *, data: Any = None, threads: int | None = None) -> tuple[RunFolder, Prepared]:
     """Open the folder at `path`, and put a trainer where its newest checkpoint that can be read is.
 
-    Without any, the run begins again. Raises DataError for a folder that is no run or is being trained already, and
-    whatever fastnn.runfile.build does.
+    Without any, the run begins again. Raises DataError for a folder that is no run or is being trained already, for a
+    file of data that is not what it was, and whatever fastnn.runfile.build does.
     """
     if not (path / CONFIG).is_file():
         raise DataError(f"{path}: no run is kept there; expected a folder with {CONFIG}")
     lock = RunLock(path)
     try:
-        prepared = runfile.build(runfile.read(path / CONFIG), data=data, threads=threads)
+        run = runfile.read(path / CONFIG)
+        _check_data(path, run)
+        prepared = runfile.build(run, data=data, threads=threads)
         trainer = prepared.trainer
         folder = RunFolder(path, lock)
         reasons = []
@@ -240,6 +246,13 @@ def resume(path: Path, *, data: Any = None, threads: int | None = None) -> tuple
         lock.release()
         raise
     return folder, prepared
+
+
+def _check_data(path: Path, run: RunFile) -> None:
+    """Raise DataError if the file that the run was trained on has changed; a missing one is the loader's to tell."""
+    kept, now = path / DATA, digest(run.data)
+    if now and kept.is_file() and kept.read_text("utf-8") != now:
+        raise DataError(f"{run.data}: has changed since {path.name} was trained on it; expected the same, or a new run")
 
 
 def _state(path: Path, file: Path, trainer: Any, epochs: int) -> Any:

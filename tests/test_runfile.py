@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import fastnn as fnn
 from fastnn import runfile
 from fastnn.cli import main
 from fastnn.errors import DataError
@@ -20,7 +23,13 @@ FULL = RunFile(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("run", [RunFile(), FULL, RunFile(layers=()), RunFile(data="a b/ü\\\"\x7f'.csv")])
+MASKED = RunFile(
+    layers=(36, 16), masks=({"kind": "window", "size": [3, 3], "units": [6, 6]}, {"kind": "random", "density": 0.2}),
+    epochs=2, seed=4,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("run", [RunFile(), FULL, MASKED, RunFile(layers=()), RunFile(data="a b/ü\\\"\x7f'.csv")])
 def test_what_is_written_reads_back(run: RunFile, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_bytes(run.text().encode())
@@ -53,6 +62,7 @@ def test_the_prepared_run_leaves_nothing_open() -> None:
         ("seed = -1", "seed: -1 is out of range"),
         ("data = ", "cannot be read as TOML"),
         ("activation = ''", "activation: ''; expected a name"),
+        ('masks = { kind = "full" }', "expected a list of tables such as [{"),
     ],
 )
 def test_a_key_that_does_not_fit_is_named_with_the_file(text: str, message: str, tmp_path: Path) -> None:
@@ -81,11 +91,40 @@ def test_no_file_and_no_text(tmp_path: Path) -> None:
         (RunFile(activation="rely"), "did you mean 'relu'"),
         (RunFile(dtype="float16"), "float16"),
         (RunFile(loss="mes"), "did you mean 'mse'"),
+        (RunFile(layers=(8, 4, 2), masks=MASKED.masks), "masks: 2 for 3 hidden layers; expected one for each, or one"),
+        (RunFile(layers=(), masks=MASKED.masks[:1]), "masks: 1 for 0 hidden layers"),
+        (RunFile(masks=({"density": 0.5},)), r"masks\[0\]: kind: expected a name"),
+        (RunFile(masks=({"kind": "randon"},)), r"masks\[0\]: kind: unknown name 'randon'; did you mean 'random'"),
+        (RunFile(masks=({"kind": "random"},)), r"masks\[0\]: density: none given for the kind 'random'"),
+        (RunFile(masks=({"kind": "random", "density": 2},)), r"masks\[0\]: density: 2 is out of range"),
+        (RunFile(masks=({"kind": "random", "size": 2},)), r"masks\[0\]: settings of random: unknown name 'size'"),
+        (RunFile(masks=({"kind": "window", "size": 65},)), r"masks\[0\]: size: 65 is out of range"),
+        (RunFile(masks=({"kind": "window", "size": [3, 3]},)), r"masks\[0\]: units: none given; expected rows and"),
+        (RunFile(masks=({"kind": "window", "size": [3, 3], "units": [5, 6]},)), "columns of the layer's 32 units"),
+        (RunFile(data="moons", masks=({"kind": "window", "size": [1, 1], "units": [4, 8]},)), "inputs: none given"),
+        (RunFile(masks=({"kind": "window", "size": [9, 3], "units": [4, 8]},)), r"masks\[0\]: size: 9 is out of range"),
+        (RunFile(cell="gru", masks=MASKED.masks[:1]), "masks: given for the cell 'gru'; expected none"),
     ],
 )
 def test_building_names_what_does_not_fit(run: RunFile, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         runfile.build(run)
+
+
+def test_masks_of_a_run_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, saved = tmp_path / "run.toml", str(tmp_path / "net.safetensors")
+    path.write_bytes(MASKED.text().encode())
+    result = trained(capsys, str(path), "--save", saved)
+    assert trained(capsys, str(path))["history"] == result["history"]
+    network = fnn.load(saved)
+    wanted = fnn.masks.window((8, 8), (6, 6), (3, 3)), fnn.masks.random(36, 16, 0.2, seed=5)
+    for view, mask in zip(network.layers, wanted, strict=False):
+        assert np.array_equal(view.weight != 0, mask)
+    line = replace(MASKED, masks=({"kind": "window", "size": 3}, {"kind": "full"}))
+    first, second, _ = runfile.build(line).network.layers
+    assert np.array_equal(first.weight != 0, fnn.masks.window(64, 36, 3)) and (second.weight != 0).all()
+    one = runfile.build(replace(MASKED, layers=(8, 8), masks=({"kind": "random", "density": 0.5, "seed": 9},)))
+    assert np.array_equal(one.network.layers[1].weight != 0, fnn.masks.random(8, 8, 0.5, seed=9))
 
 
 def test_a_relative_path_begins_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +146,7 @@ def test_the_command_line_trains_a_run_file(tmp_path: Path, capsys: pytest.Captu
     path.write_bytes(FULL.text().encode())
     result = trained(capsys, str(path))
     assert result["config"] == FULL.table() | {
-        "data": "spirals", "layers": [2, 16, 8, 4], "threads": None,
+        "data": "spirals", "layers": [2, 16, 8, 4], "cell": "dense", "threads": None,
         "optimizer": {"name": "sgd", **FULL.optimizer_options, "weight_decay": 0.0, "clip": 0.0},
     }  # fmt: skip
     assert trained(capsys, str(path))["history"] == result["history"]

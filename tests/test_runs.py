@@ -24,6 +24,7 @@ from fastnn.runs import RunFolder
 
 RUN = RunFile(data="moons", layers=(8,), epochs=6, seed=3)
 SGD = replace(RUN, optimizer="sgd", optimizer_options={"lr": 0.1, "momentum": 0.9}, dtype="float64")
+MASKED = replace(RUN, layers=(8, 6), masks=({"kind": "random", "density": 0.4},))
 SCORES = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
@@ -73,7 +74,7 @@ def test_a_run_keeps_what_it_was_and_what_it_did(tmp_path: Path) -> None:
     assert network.parameters.tobytes() == prepared.network.parameters.tobytes()
 
 
-@pytest.mark.parametrize("run", [RUN, SGD], ids=["adam", "sgd"])
+@pytest.mark.parametrize("run", [RUN, SGD, MASKED], ids=["adam", "sgd", "masked"])
 @pytest.mark.parametrize("stop_at", [1, 60, 75])
 def test_a_run_that_was_stopped_goes_on_with_the_same_bits(run: RunFile, stop_at: int, tmp_path: Path) -> None:
     straight, _ = whole(run, tmp_path / "a")
@@ -239,6 +240,19 @@ def test_the_root_is_where_the_environment_says(tmp_path: Path) -> None:
 
 def told(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_is_not_gone_on_with_over_other_data(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    points.write_text("x,y,label\n" + "".join(f"{i % 3},{i % 5},{i % 2}\n" for i in range(40)))
+    path, _ = whole(replace(RUN, data=str(points), epochs=1), tmp_path / "runs")
+    runs.resume(path)[0]._lock.release()
+    points.write_text(points.read_text().replace("2,", "1,"))
+    with pytest.raises(DataError, match=rf"points\.csv: has changed since {path.name} was trained on it"):
+        runs.resume(path)
+    points.unlink()
+    with pytest.raises(DataError, match=r"points\.csv: no such file"):
+        runs.resume(path)
 
 
 def test_the_command_line_keeps_and_resumes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_the_next_character_from_the_command_line(tmp_path: Path, capsys: pytest
     assert result["config"]["cell"] == "lstm" and result["config"]["layers"] == [14, 24, 14]
 
 
+def test_the_adding_problem_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sequences have a GRU unless it is said; a run in two parts has the bits of one in one part."""
+    run = RunFile(data="adding", data_options={"steps": 6, "samples": 200}, layers=(8,), epochs=4)
+    path = tmp_path / "run.toml"
+    path.write_bytes(run.text().encode())
+
+    def trained(*arguments: str) -> dict[str, Any]:
+        assert cli.main(["train", *arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    whole, half = trained(str(path)), trained(str(path), "--epochs", "2")
+    assert (whole["config"]["cell"], whole["config"]["loss"]) == ("gru", "mse")
+    assert trained("--resume", half["folder"])["history"] == whole["history"]
+    assert trained("--data", "adding", "--epochs", "1", "--no-keep")["config"]["layers"] == [2, 32, 1]
+
+
 def test_a_run_file_names_its_cell(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('data = "digits"\ncell = "recurrent"\nactivation = "tanh"\nlayers = [6, 5]\n')
     run = runfile.read(tmp_path / "run.toml")
@@ -68,6 +85,6 @@ def test_text_needs_a_cell(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="cell: 'dense' for verse, which are sequences; expected one of recurrent, gru"
     ):
-        runfile.build(RunFile(data=str(tmp_path / "verse.txt")))
+        runfile.build(RunFile(data=str(tmp_path / "verse.txt"), cell="dense"))
     with pytest.raises(DataError, match="no such file"):
         runfile.build(RunFile(data=str(tmp_path / "nothing.txt"), cell="gru"))

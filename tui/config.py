@@ -21,8 +21,9 @@ class RunConfig:
     some 5 to 30 seconds.
 
     The rest comes from a run file (fastnn.runfile), and stays while the names stay that it belongs to: `loader` and
-    `settings` are what else the data set's loader and the optimizer take, `loss` "" is chosen by the data, `cell` is
-    what the layers are made of. `folder` is where a kept run lies that is to be gone on with.
+    `settings` are what else the data set's loader and the optimizer take, `cell` is what the layers are made of and
+    `masks` what connects them; a cell or loss of "" is chosen by the data. `folder` is where a kept run lies that is to
+    be gone on with.
     """
 
     data: str = "digits"
@@ -37,7 +38,8 @@ class RunConfig:
     loader: tuple[tuple[str, Any], ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
     loss: str = ""
-    cell: str = "dense"
+    cell: str = ""
+    masks: tuple[Mapping[str, Any], ...] = ()
     dtype: str = "float32"
     shuffle: bool = True
     device: str = "cpu"
@@ -51,7 +53,8 @@ class RunConfig:
             loader=other.loader if same else (),
             settings=other.settings if self.optimizer == other.optimizer else (),
             loss=other.loss if same else "",
-            cell=other.cell if same else "dense",
+            cell=other.cell if same else "",
+            masks=other.masks if same and self.layers == other.layers else (),
             dtype=other.dtype,
             shuffle=other.shuffle,
             device=other.device,

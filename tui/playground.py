@@ -57,8 +57,8 @@ def regenerated(config: RunConfig, choices: Choices) -> RunConfig | None:
 
 
 def with_layers(config: RunConfig, layers: tuple[int, ...]) -> RunConfig:
-    """The configuration with other hidden layers."""
-    return replace(config, layers=layers, folder="")
+    """The configuration with other hidden layers, fully connected."""
+    return replace(config, layers=layers, masks=(), folder="")
 
 
 def with_one_more(config: RunConfig) -> RunConfig | None:

@@ -1,15 +1,17 @@
-"""Data sets: shipped (digits), generated (moons, circles, spirals, xor, blobs; sine, steps), MNIST, and own files.
+"""Data sets: shipped (digits, lessons), generated (moons, circles, spirals, xor, blobs; sine, steps; adding), MNIST,
+own files.
 
 data = fastnn.datasets.load("digits")
 data = fastnn.datasets.load("spirals", classes=5, noise=0.1)
 data = fastnn.datasets.load("circles", features=["x1^2", "x2^2"])
 data = fastnn.datasets.load("iris.csv", label="species", standardize=True)
 data = fastnn.datasets.load("book.txt", steps=64)  # sequences: what is the next character?
-data = fastnn.datasets.load_adding(steps=100)  # sequences: the adding problem
+data = fastnn.datasets.load("adding", steps=100)  # sequences: the sum of two marked numbers
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +25,9 @@ from fastnn.datasets.registry import DATASETS, Entry, options_of
 from fastnn.datasets.sequences import load_adding, load_text
 from fastnn.errors import DataError, shown, unknown
 
-__all__ = ["DATASETS", "Dataset", "Entry", "load", "load_adding", "load_text"]
+__all__ = ["DATASETS", "Dataset", "Entry", "digest", "load", "load_adding", "load_text"]
 
+_DIGESTED = 1 << 26  # bytes of a file, which take 0.1 s
 _READERS: dict[str, Callable[..., Dataset]] = {".csv": load_csv, ".npy": load_npy, ".txt": load_text}
 
 
@@ -34,9 +37,10 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
     name_or_path: a name in DATASETS, or the path of a .csv, .npy or .txt file or a folder of four IDX files. A name
         comes first: write "./digits" for a folder that is called digits.
     options: what the loader takes. digits: test_share, seed. Generated: samples, noise, seed, test_share; in the plane
-        features (names of fastnn.datasets.features.FEATURES), classes (spirals, blobs), turns (spirals). CSV: label,
-        header, delimiter, task, standardize, test_share, seed. NPY: the same without header and delimiter. TXT: steps,
-        characters, test_share, seed. MNIST and IDX folders: none, they come split.
+        features (names of fastnn.datasets.features.FEATURES), classes (spirals, blobs), turns (spirals). adding: steps,
+        samples, seed, test_share. lessons: steps, seed, test_share. CSV: label, header, delimiter, task, standardize,
+        test_share, seed. NPY: the same without header and delimiter. TXT: steps, characters, test_share, seed. MNIST
+        and IDX folders: none, they come split.
 
     Raises DataError for a file that is missing, damaged or cut short, ValueError or TypeError for a name or an option
     that does not fit; each names the argument or the file, the value and what was expected.
@@ -68,6 +72,23 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
         )
     _check_options(path.name, reader, options)
     return reader(path, **options)
+
+
+def digest(name_or_path: str) -> str:
+    """A hash of the file or folder that `load` would read, by its files' sizes and first 64 MB each; "" for a built-in
+    name, and for what cannot be read."""
+    path = Path(os.path.expanduser(name_or_path))
+    if name_or_path in DATASETS or not path.exists():
+        return ""
+    found = hashlib.sha256()
+    try:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            with open(file, "rb") as content:
+                found.update(f"{file.name} {os.fstat(content.fileno()).st_size}\n".encode())
+                found.update(content.read(_DIGESTED))
+    except OSError:
+        return ""
+    return found.hexdigest()
 
 
 def _load_folder(path: Path) -> Dataset:

@@ -15,7 +15,9 @@ return x (n, features) float32 and y (n,) int64. Curves return x (n, 1) and y (n
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,91 +37,101 @@ STEPS = "y = the nearest whole number to 1.5 x, x uniform from -sqrt(3) to sqrt(
 BLOBS = "one normal cloud a class, their centers equally spaced on a circle of radius 1.4"
 
 
-def load_moons(
-    *,
-    samples: int = 1000,
-    noise: float = 0.15,
-    seed: int = 0,
-    test_share: float = 0.2,
-    features: Sequence[str] = COORDINATES,
-) -> Dataset:
+Place = Callable[..., np.ndarray]
+Loader = Callable[..., Dataset]
+
+
+def _of_the_plane(source: str, *, samples: int = 1000, noise: float = 0.15) -> Callable[[Place], Loader]:
+    """Make a loader of `place(label, random, **own)`, which gives the points (n, 2) of labels (n,).
+
+    The loader takes what `place` takes by keyword, `classes` (else there are 2) among it, beside what all take.
+    """
+
+    def of(place: Place) -> Loader:
+        own = [p for p in inspect.signature(place).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        name = place.__name__.removeprefix("load_")
+
+        def load(
+            *,
+            samples: int = samples,
+            noise: float = noise,
+            seed: int = 0,
+            test_share: float = 0.2,
+            features: Sequence[str] = COORDINATES,
+            **options: Any,
+        ) -> Dataset:
+            options = {p.name: p.default for p in own} | options
+            classes = check_int("classes", options.get("classes", 2), 2, MOST_CLASSES)
+            check_int("samples", samples, 2 * classes, MOST_SAMPLES)
+            label, random = np.arange(samples, dtype=np.int64) % classes, generator(seed)
+            points = place(label, random, **options)
+            points += check_float("noise", noise, 0, 10) * random.standard_normal(points.shape)
+            return split_dataset(
+                name,
+                points.astype(np.float32),
+                label,
+                classes=tuple(map(str, range(classes))),
+                source=f"generated: {source}",
+                test_share=test_share,
+                seed=seed,
+                features=check_features(features),
+            )
+
+        shared = [p for p in inspect.signature(load).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        load.__name__, load.__doc__ = place.__name__, place.__doc__
+        load.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+        return load
+
+    return of
+
+
+def _polar(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+@_of_the_plane(MOONS)
+def load_moons(label: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Two interleaved half circles."""
-    label, random = _start(samples, 2, seed)
-    t = np.pi * random.random(samples)
+    t = np.pi * random.random(len(label))
     x, y = np.cos(t), np.sin(t)
-    points = np.stack([np.where(label, 1 - x, x) - 0.5, np.where(label, 0.5 - y, y) - 0.25], axis=1)
-    return _finish("moons", 1.2 * points, label, 2, random, noise, MOONS, seed, test_share, features)
+    return 1.2 * np.stack([np.where(label, 1 - x, x) - 0.5, np.where(label, 0.5 - y, y) - 0.25], axis=1)
 
 
-def load_circles(
-    *,
-    samples: int = 1000,
-    noise: float = 0.15,
-    seed: int = 0,
-    test_share: float = 0.2,
-    features: Sequence[str] = COORDINATES,
-) -> Dataset:
+@_of_the_plane(CIRCLES)
+def load_circles(label: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A circle inside another."""
-    label, random = _start(samples, 2, seed)
-    points = _polar(np.where(label, 1.8, 0.8), 2 * np.pi * random.random(samples))
-    return _finish("circles", points, label, 2, random, noise, CIRCLES, seed, test_share, features)
+    return _polar(np.where(label, 1.8, 0.8), 2 * np.pi * random.random(len(label)))
 
 
-def load_spirals(
-    *,
-    samples: int = 1500,
-    noise: float = 0.05,
-    classes: int = 3,
-    turns: float = 1.0,
-    seed: int = 0,
-    test_share: float = 0.2,
-    features: Sequence[str] = COORDINATES,
-) -> Dataset:
+@_of_the_plane(SPIRALS, samples=1500, noise=0.05)
+def load_spirals(label: np.ndarray, random: np.random.Generator, *, classes: int = 3, turns: float = 1.0) -> np.ndarray:
     """Interleaved spiral arms, one a class.
 
     classes: number of arms, from 2
     turns: how often an arm goes around the origin, from 0 to 10
     """
-    label, random = _start(samples, classes, seed)
     turns = check_float("turns", turns, 0, 10)
-    share = 0.05 + 0.95 * random.random(samples)  # of the radius: at the origin itself all arms are one point
-    points = _polar(2.2 * share, 2 * np.pi * (label / classes + turns * share))
-    return _finish("spirals", points, label, classes, random, noise, SPIRALS, seed, test_share, features)
+    share = 0.05 + 0.95 * random.random(len(label))  # of the radius: at the origin itself all arms are one point
+    return _polar(2.2 * share, 2 * np.pi * (label / classes + turns * share))
 
 
-def load_xor(
-    *,
-    samples: int = 1000,
-    noise: float = 0.0,
-    seed: int = 0,
-    test_share: float = 0.2,
-    features: Sequence[str] = COORDINATES,
-) -> Dataset:
+@_of_the_plane(XOR, noise=0.0)
+def load_xor(label: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Four quadrants, opposite ones of the same class."""
-    label, random = _start(samples, 2, seed)
-    right = np.arange(samples) // 2 % 2 == 0
-    points = np.sqrt(3) * random.random((samples, 2))
+    right = np.arange(len(label)) // 2 % 2 == 0
+    points: np.ndarray = np.sqrt(3) * random.random((len(label), 2))
     points[~right, 0] *= -1
     points[right == (label == 1), 1] *= -1
-    return _finish("xor", points, label, 2, random, noise, XOR, seed, test_share, features)
+    return points
 
 
-def load_blobs(
-    *,
-    samples: int = 1000,
-    noise: float = 0.35,
-    classes: int = 3,
-    seed: int = 0,
-    test_share: float = 0.2,
-    features: Sequence[str] = COORDINATES,
-) -> Dataset:
+@_of_the_plane(BLOBS, noise=0.35)
+def load_blobs(label: np.ndarray, random: np.random.Generator, *, classes: int = 3) -> np.ndarray:
     """Round clouds, one a class; noise is their width.
 
     classes: number of clouds, from 2
     """
-    label, random = _start(samples, classes, seed)
-    points = _polar(np.full(samples, 1.4), 2 * np.pi * label / classes)
-    return _finish("blobs", points, label, classes, random, noise, BLOBS, seed, test_share, features)
+    return _polar(np.full(len(label), 1.4), 2 * np.pi * label / classes)
 
 
 def load_sine(*, samples: int = 300, noise: float = 0.1, seed: int = 0, test_share: float = 0.2) -> Dataset:
@@ -152,40 +164,4 @@ def _curve(
         source=f"generated: {source}",
         test_share=test_share,
         seed=seed,
-    )
-
-
-def _start(samples: int, classes: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
-    check_int("classes", classes, 2, MOST_CLASSES)
-    check_int("samples", samples, 2 * classes, MOST_SAMPLES)
-    return np.arange(samples, dtype=np.int64) % classes, generator(seed)
-
-
-def _polar(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-
-
-def _finish(
-    name: str,
-    points: np.ndarray,
-    label: np.ndarray,
-    classes: int,
-    random: np.random.Generator,
-    noise: float,
-    source: str,
-    seed: int,
-    test_share: float,
-    features: Sequence[str],
-) -> Dataset:
-    points += check_float("noise", noise, 0, 10) * random.standard_normal(points.shape)
-    names = tuple(map(str, range(classes)))
-    return split_dataset(
-        name,
-        points.astype(np.float32),
-        label,
-        classes=names,
-        source=f"generated: {source}",
-        test_share=test_share,
-        seed=seed,
-        features=check_features(features),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn.datasets import digits, generators, mnist
+from fastnn.datasets import digits, generators, mnist, sequences
 from fastnn.datasets.dataset import Dataset
 
 
@@ -49,6 +49,8 @@ _ENTRIES = (
     Entry("blobs", "round clouds, one a class", "generated", generators.BLOBS, generators.load_blobs),
     Entry("sine", "a noisy sine, a regression over one input", "generated", generators.SINE, generators.load_sine),
     Entry("steps", "a noisy staircase, another one", "generated", generators.STEPS, generators.load_steps),
+    Entry("adding", "sequences: the sum of two marked numbers", "generated", sequences.ADDING, sequences.load_adding),
+    Entry("lessons", "sequences: the next character", "shipped", sequences.LESSONS, sequences.load_lessons),
     Entry("mnist", "70,000 handwritten digits, 28x28 pixels", "external", mnist.SOURCE, mnist.load_mnist),
 )
 

@@ -16,8 +16,10 @@ from fastnn.errors import DataError
 
 HERE = [name for name, entry in DATASETS.items() if entry.kind != "external"]
 CURVES = ["sine", "steps"]  # regressions, in test_features.py
-GENERATED = [name for name, entry in DATASETS.items() if entry.kind == "generated" and name not in CURVES]
-LABELED = [name for name in HERE if name not in CURVES]
+SEQUENCES = ["adding", "lessons"]  # in test_sequences.py
+OTHERS = [*CURVES, *SEQUENCES]
+GENERATED = [name for name, entry in DATASETS.items() if entry.kind == "generated" and name not in OTHERS]
+LABELED = [name for name in HERE if name not in OTHERS]
 
 
 def fingerprint(data: Dataset) -> str:
@@ -32,7 +34,7 @@ def rows(x: np.ndarray) -> np.ndarray:
 
 
 def test_registry_is_complete() -> None:
-    assert set(DATASETS) == {"digits", "moons", "circles", "spirals", "xor", "blobs", *CURVES, "mnist"}
+    assert set(DATASETS) == {"digits", "moons", "circles", "spirals", "xor", "blobs", *OTHERS, "mnist"}
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert entry.description and "\n" not in entry.description
@@ -213,7 +215,11 @@ def test_bad_options(name: str, options: dict[str, object], message: str) -> Non
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("digit", ValueError, "unknown name 'digit'; did you mean 'digits'? known: blobs, circles, digits, mnist"),
+        (
+            "digit",
+            ValueError,
+            "unknown name 'digit'; did you mean 'digits'? known: adding, blobs, circles, digits, lessons",
+        ),
         ("MNIST", ValueError, "did you mean 'mnist'"),
         ("", ValueError, "unknown name ''"),
         ("nowhere.csv", DataError, "nowhere.csv: no such file or folder; expected a .csv, .npy or .txt file"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnn.datasets import load, load_adding, load_text
+from fastnn.datasets import digest, load, load_adding, load_text
 from fastnn.errors import DataError
 
 TEXT = "Two things fill the mind with ever new and increasing admiration.\n" * 9
@@ -28,6 +28,24 @@ def test_adding_adds_what_is_marked() -> None:
     assert set(places) == set(range(5)), "every place is marked"
     again, other = load_adding(steps=11, samples=500, seed=3), load_adding(steps=11, samples=500, seed=4)
     assert np.array_equal(again.x_train, data.x_train) and not np.array_equal(other.x_train, data.x_train)
+
+
+def test_built_in_sequences() -> None:
+    data = load("adding", steps=8, samples=50)
+    assert data.x_train.tobytes() == load_adding(steps=8, samples=50).x_train.tobytes() and not data.classes
+    data = load("lessons", steps=16)
+    assert data.steps == 16 and data.every_step and {"q", "u", " "} < set(data.classes)
+
+
+def test_a_digest_is_of_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one")
+    first = digest(str(path))
+    assert len(first) == 64 and first == digest(str(path)) and digest("digits") == digest("no such thing") == ""
+    (tmp_path / "b.txt").write_text("two")
+    assert digest(str(tmp_path)) not in ("", first)
+    path.write_text("two")
+    assert digest(str(path)) != first
 
 
 def test_text_becomes_windows(tmp_path: Path) -> None:
@@ -63,6 +81,10 @@ def test_bad_text(content: bytes, options: dict[str, Any], error: type, message:
 
 
 def test_bad_adding() -> None:
-    for options, message in (({"steps": 1}, "steps: 1 is"), ({"samples": 2**40}, "samples: 1099511627776 of 50 steps")):
+    for options, message in (
+        ({"steps": 1}, "steps: 1 is"),
+        ({"steps": 10**30}, "expected from 2 to"),
+        ({"samples": 2**40}, "samples: 1099511627776 of 50 steps"),
+    ):
         with pytest.raises(ValueError, match=message):
             load_adding(**options)
