@@ -230,9 +230,9 @@ class Trainer:
                 if self._must_wait():
                     if self.state != "paused":
                         yield self._say("paused")
-                    with self._changed:
-                        while self._paused and not self._budget and not self._stopping:
-                            self._changed.wait()
+                    else:
+                        self._wait()
+                    continue  # told to go on and to pause again meanwhile, it says so once more
                 if self._stopping:
                     yield self._say("stopped")
                     return
@@ -253,6 +253,11 @@ class Trainer:
     def _must_wait(self) -> bool:
         with self._changed:
             return self._paused and not self._budget and not self._stopping
+
+    def _wait(self) -> None:
+        with self._changed:
+            if self._must_wait():
+                self._changed.wait()
 
     def _wanted(self, left: int) -> int:
         with self._changed:

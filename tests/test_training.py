@@ -287,6 +287,20 @@ def test_finish_epoch_stops_at_its_end(background: Callable[..., Background]) ->
     assert thread.waits()
 
 
+def test_a_pause_that_comes_before_the_next_chunk_is_told_again() -> None:
+    run = trainer()
+    snapshots = run.run(100, paused=True)
+    guard = threading.Timer(20, run.stop)  # who waits here would wait for ever
+    guard.start()
+    for command in (run.resume, run.finish_epoch, run.step):
+        assert next(snapshots).state == "paused"
+        command()
+        run.pause()
+    assert next(snapshots).state == "paused" and run.current_step == 0
+    guard.cancel()
+    snapshots.close()
+
+
 def test_pause_resume_and_stop_from_another_thread(background: Callable[..., Background]) -> None:
     run = trainer()
     thread = background(run, 10**6)

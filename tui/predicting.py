@@ -221,14 +221,15 @@ def dense(network: Any) -> list[Any]:
     return [view for view in network.layers if view.activation]
 
 
-def set_weight(layer: int, unit: int, source: int | None, value: float) -> Callable[[Any], None]:
-    """For `Session.do`: give the weight from `source` into a unit this value; its bias where that is None."""
+def set_weight(layer: int, unit: int, source: int | None, change: Callable[[float], float]) -> Callable[[Any], None]:
+    """For `Session.do`: give the weight from `source` into a unit (its bias where that is None) the value that `change`
+    makes of its own."""
 
-    def change(run: Any) -> None:
+    def give(run: Any) -> None:
         view = dense(run.network)[layer]
         if source is None:
-            view.bias[unit] = value
+            view.bias[unit] = change(float(view.bias[unit]))
         else:
-            view.weight[source, unit] = value
+            view.weight[source, unit] = change(float(view.weight[source, unit]))
 
-    return change
+    return give

@@ -10,11 +10,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from tui.config import RATE_HIGH, RATE_LOW, RunConfig
+from tui.course import Course
 from tui.journal import Journal
 from tui.probes import SECONDS, ProbeFunction, Probes
 from tui.record import Record
@@ -22,7 +22,6 @@ from tui.travel import Travel
 from tui.view import Backend, Run, View, explain, state_of
 
 WATCH_SECONDS = 0.2  # between two looks at the layers while training runs
-CHUNK_SECONDS = 0.04  # of training at a limited speed
 GENTLER = 0.1  # of the learning rate, after a divergence
 
 
@@ -38,13 +37,11 @@ class Session:
         self._lock = threading.Lock()
         self._view = View(config, rate=config.learning_rate, busy="loading fastnn")
         self._asked = 0
+        self._rate = config.learning_rate  # as the screen asked for it last
         self._thread = threading.Thread(target=self._work, name="fastnn-training", daemon=True)
         # The rest belongs to the training thread.
         self._run: Run | None = None
-        self._snapshots: Iterator[Any] | None = None
-        self._moving = False
-        self._due = 0.0  # when the next chunk may begin, at a limited speed
-        self._fastest = 0  # the trainer's own limit of steps in a chunk
+        self._course: Course | None = None
         self._edits = 0
         self._watched: tuple[str, ...] = ("activations",)
         self._probes = Probes()
@@ -86,7 +83,7 @@ class Session:
 
     def set_rate(self, rate: float) -> None:
         """Use another learning rate from the next chunk on; kept within the limits of `tui.config`."""
-        rate = min(max(rate, RATE_LOW), RATE_HIGH)
+        self._rate = rate = min(max(rate, RATE_LOW), RATE_HIGH)
         self._change(rate=rate)
         self._commands.put(("rate", rate))
 
@@ -111,19 +108,20 @@ class Session:
         """Pause, and go to the latest moment kept at `step` or before; what came after stays until training goes on."""
         self._commands.put(("travel", step))
 
-    def apply(self, config: RunConfig) -> int:
+    def apply(self, config: RunConfig, *, start: bool | None = False) -> int:
         """Try a new configuration; the running network stays as it is unless it works.
 
-        Returns a number that `View.answered` reaches when it was tried.
+        `start`: train it at once; None: if the network before it is in training then. Returns a number that
+        `View.answered` reaches when it was tried.
         """
         self._asked += 1
-        self._commands.put(("apply", (self._asked, config)))
+        self._commands.put(("apply", (self._asked, config, start)))
         return self._asked
 
     def reset(self) -> int:
         """Start again from the seed, with the configuration as it was applied."""
         self._asked += 1
-        self._commands.put(("apply", (self._asked, None)))
+        self._commands.put(("apply", (self._asked, None, False)))
         return self._asked
 
     def watch(self, kinds: tuple[str, ...]) -> None:
@@ -165,14 +163,13 @@ class Session:
         except Exception as error:  # noqa: BLE001 - the screen stays and says why
             self._change(state="failed", busy="", message=explain(error))
         else:
-            self._apply(0, self._view.config)
+            self._apply(0, self._view.config, False)
         while True:
             self._look_around()
             try:
                 name, value = self._next_command()
             except queue.Empty:
-                if time.monotonic() >= self._due:
-                    self._advance()
+                self._advance()
                 continue
             if name == "close":
                 break
@@ -182,10 +179,15 @@ class Session:
                 self._fail(error)
         self._drop_run()
 
+    @property
+    def _moving(self) -> bool:
+        return self._course is not None and self._course.moving
+
     def _next_command(self) -> tuple[str, Any]:
-        if not self._moving:
+        """The next command; raises queue.Empty when it is time for a chunk of training."""
+        if self._course is None or not self._course.moving:
             return self._commands.get()
-        wait = self._due - time.monotonic()
+        wait = self._course.due - time.monotonic()
         return self._commands.get(timeout=wait) if wait > 0 else self._commands.get_nowait()
 
     def _obey(self, name: str, value: Any) -> None:
@@ -196,9 +198,9 @@ class Session:
             self._watched = value
         elif name == "probe":
             self._set_probe(*value)
-        if self._run is None:
+        if self._run is None or self._course is None:
             return
-        trainer = self._run.trainer
+        trainer, course = self._run.trainer, self._course
         if name in ("toggle", "epoch", "step", "stop", "rate", "do"):
             self._settle()
         if name == "watch":
@@ -206,10 +208,11 @@ class Session:
             self._look_again()
         elif name == "rate":
             trainer.set_learning_rate(value)
+            self._change(rate=self._rate)  # a configuration that came before it has put its own there
             self._note(f"learning rate {value:g} from step {self._view.snapshot.step}")
             self._look_again()
         elif name == "limit":
-            self._set_limit(value)
+            course.limit(value)
         elif name == "do":
             value(self._run)
             self._note(f"the network was changed by hand at step {self._view.snapshot.step}", "warning")
@@ -220,35 +223,30 @@ class Session:
         elif name == "gently":
             self._go_on_gently()
         elif name == "stop":
-            if self._snapshots is not None and self._view.state != "ready":
-                trainer.stop()
-                self._move()
-        elif name == "toggle" and self._moving:
+            if not course.ended and (course.moving or self._view.state != "ready"):
+                course.move(trainer.stop)
+                self._come_to_rest()
+        elif name == "toggle" and course.moving:
             trainer.pause()
-            self._due = 0.0
+            self._come_to_rest()
         elif name in ("toggle", "epoch", "step"):
             self._open()
             self._travel.keep(trainer)
-            {"toggle": trainer.resume, "epoch": trainer.finish_epoch, "step": trainer.step}[name]()
-            self._move()
-            # Commands wait until a step is done: three quick presses are three steps.
-            while name == "step" and self._moving:
-                self._advance()
+            course.move({"toggle": trainer.resume, "epoch": trainer.finish_epoch, "step": trainer.step}[name])
+            if name == "step":
+                self._come_to_rest()
 
-    def _move(self) -> None:
-        self._moving, self._due = True, 0.0
-
-    def _set_limit(self, steps: float | None) -> None:
-        assert self._run is not None
-        self._run.trainer.most_steps = max(1, int(steps * CHUNK_SECONDS)) if steps else self._fastest
-        self._due = 0.0
+    def _come_to_rest(self) -> None:
+        """Until what was asked for has come about, which is with the next chunk, or without one for stop and pause: the
+        command after it, pressed in the same breath, finds it so."""
+        while self._moving:
+            self._advance()
 
     def _open(self) -> None:
         """Take the run up again when it had ended."""
-        if self._snapshots is None and self._run is not None:
+        if self._course is not None and self._course.ended:
             self._change(message="")
-            self._snapshots = self._run.trainer.run(self._remaining(), paused=True)
-            next(self._snapshots)
+            self._course.begin(self._remaining())
 
     def _remaining(self) -> int:
         """Epochs to go: the rest of a run that was cut short, or as many again after a finished one."""
@@ -259,23 +257,16 @@ class Session:
 
     def _advance(self) -> None:
         """Train one chunk and publish its snapshot."""
-        if self._snapshots is None:
-            self._moving = False
-            return
-        began, before = time.monotonic(), self._view.snapshot.step
+        assert self._run is not None and self._course is not None
         try:
-            snapshot = next(self._snapshots)
-        except StopIteration:
-            self._snapshots, self._moving = None, False
+            snapshot = self._course.advance(self._view.snapshot.step)
         except Exception as error:  # noqa: BLE001 - the thread outlives a failed run
             self._fail(error)
-        else:
-            self._moving = snapshot.state != "paused"
+            return
+        if snapshot is not None:
             self._publish(snapshot)
-            if self._travel.timeline.due() and snapshot.state == "running" and self._run is not None:
+            if self._travel.timeline.due() and snapshot.state == "running":
                 self._travel.keep(self._run.trainer)
-            if self._view.limit and self._moving:
-                self._due = began + (snapshot.step - before) / self._view.limit
 
     def _publish(self, snapshot: Any) -> None:
         self.record.add(snapshot)
@@ -286,25 +277,25 @@ class Session:
             self._note(snapshot.message or f"{snapshot.state} at step {snapshot.step}", level)
         self._change(snapshot=snapshot, state=state_of(snapshot), message=snapshot.message)
 
-    def _apply(self, number: int, config: RunConfig | None) -> None:
+    def _apply(self, number: int, config: RunConfig | None, start: bool | None) -> None:
         """Build a run and, only when that worked, let go of the old one."""
         wanted = config or self._view.config
         self._change(busy=f"loading {wanted.data}")
         try:
             run = self._backend.build(wanted)
-            fastest = run.trainer.most_steps
+            course = Course(run.trainer)
             run.trainer.watch(*self._watched, seconds=WATCH_SECONDS)
             left = wanted.epochs - run.trainer.epoch
-            snapshots = run.trainer.run(left if left > 0 else wanted.epochs, paused=True)
-            first = next(snapshots)
+            first = course.begin(left if left > 0 else wanted.epochs)
         except Exception as error:  # noqa: BLE001 - the old run goes on, the drawer says why
             failed = {"state": "failed", "message": explain(error)} if self._run is None else {}
             self._change(busy="", answered=number, answer=explain(error), **failed)
             self.journal.add(explain(error), "error")
             return
+        start = self._moving if start is None else start
         self._drop_run()
-        self._run, self._snapshots, self._fastest = run, snapshots, fastest
-        self._set_limit(self._view.limit)
+        self._run, self._course = run, course
+        course.limit(self._view.limit)
         self.record.clear()
         self._travel.clear()
         self.record.load(run.curves)
@@ -314,6 +305,8 @@ class Session:
         new = {"config": wanted, "run": run, "sizes": run.sizes, "rate": first.learning_rate, "found": {}}
         shown = {"snapshot": first, "state": state_of(first), "message": "", "moments": ()}
         self._change(busy="", answered=number, answer="", **new, **shown)
+        if start:
+            self._obey("toggle", None)
 
     def _fail(self, error: Exception) -> None:
         self._note(explain(error), "error")
@@ -321,22 +314,18 @@ class Session:
         self._change(state="failed", message=explain(error))
 
     def _drop_run(self) -> None:
-        if self._snapshots is not None:
-            close = getattr(self._snapshots, "close", None)
-            if close is not None:
-                close()
-        self._snapshots, self._moving = None, False
+        if self._course is not None:
+            self._course.close()
         if self._run is not None and self._view.snapshot is not None:
             self._run.keeper.close(self._travel.newest(self._run.trainer) or self._view.snapshot)
 
     def _go(self, where: str | float) -> None:
         """Pause, and take the run to a kept moment, as `Travel.find` finds it."""
-        assert self._run is not None
+        assert self._run is not None and self._course is not None
         trainer = self._run.trainer
         if self._moving:
             trainer.pause()
-            while self._moving:
-                self._advance()
+            self._come_to_rest()
         now, broken = self._view.snapshot.step, self._view.state == "diverged"
         if not broken:
             self._travel.keep(trainer)
@@ -344,9 +333,8 @@ class Session:
         if state is None or (state.step == now and not broken):
             return
         self._travel.go(trainer, state, now)
-        if self._snapshots is None:  # the run had ended: take up what is left of it
-            self._snapshots = trainer.run(max(1, self._view.snapshot.epochs - trainer.epoch), paused=True)
-            next(self._snapshots)
+        if self._course.ended:
+            self._course.begin(max(1, self._view.snapshot.epochs - trainer.epoch))
         self._edits += 1
         snapshot = replace(trainer.look(), state="paused")
         shown = {"state": state_of(snapshot), "rate": snapshot.learning_rate, "moments": self._travel.moments}

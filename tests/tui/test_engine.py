@@ -158,6 +158,19 @@ def test_after_a_divergence_training_goes_on_from_before_it(session):
     reach(session, lambda v: v.state == "stopped")
 
 
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("keys", [("stop", "toggle"), ("toggle", "toggle"), ("toggle", "stop", "toggle")])
+def test_commands_within_one_chunk_take_effect_one_after_the_other(session, keys, trained):
+    apply(session, RunConfig("moons", (8,), epochs=1_000_000))
+    session.toggle()
+    step = reach(session, lambda v: v.snapshot.step > 0).snapshot.step if trained else 0
+    for key in keys:
+        getattr(session, key)()
+    reach(session, lambda v: v.snapshot.step > step + 100_000 and v.state == "running")
+    session.stop()
+    reach(session, lambda v: v.state == "stopped")
+
+
 @pytest.mark.parametrize("first", ["toggle", "finish_epoch"])
 def test_a_pause_before_the_first_chunk_leaves_nobody_waiting(session, first):
     apply(session, RunConfig("moons", (8,)))

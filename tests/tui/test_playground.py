@@ -178,9 +178,14 @@ async def test_settings_change_with_the_arrows_and_the_run_goes_on():
         await until(pilot, lambda: "on" in controls.rows[controls.at].text)
         names = [row.name for row in controls.rows]
         await press(pilot, *["down"] * (names.index("layers") - controls.at))
-        for key, layers in (("right", (8, 6, 6)), ("right", (8, 6, 6, 6)), ("left", (8, 6, 6))):
-            await press(pilot, key)
-            await until(pilot, lambda layers=layers: app.session.view.config.layers == layers)
+        for key in ("right", "right", "left"):  # in one breath: each goes on from what was asked for last
+            app.simulate_key(key)
+        await until(pilot, lambda: app.session.view.config.layers == (8, 6, 6))
+        await until(pilot, lambda: not screen._tried and app.session.view.state == "running")
+        assert app.session.view.config.layers == (8, 6, 6)
+        for key in ("greater_than_sign", "full_stop", "greater_than_sign"):
+            app.simulate_key(key)
+        await until(pilot, lambda: app.session.view.config.layers == (9, 6, 6, 6, 6))
 
 
 async def test_a_click_changes_a_setting():
@@ -210,9 +215,10 @@ async def test_a_weight_is_nudged_and_typed():
         weights, view = screen.query_one(WeightList), app.session._run.network.layers[0]
         await press(pilot, "o", "o", "down", "down")
         before = float(view.weight[1, 0])
-        await press_until(
-            pilot, "right", lambda: view.weight[1, 0] == pytest.approx(before + max(STEP, abs(before) * STEP))
-        )
+        assert abs(before) + STEP < 1.0
+        for key in ("right", "right", "left", "right"):
+            app.simulate_key(key)
+        await until(pilot, lambda: view.weight[1, 0] == pytest.approx(before + 2 * STEP))
         await press_until(pilot, "enter", lambda: isinstance(app.screen, TextInput))
         await press(pilot, *"-2.5", "enter")
         await until(pilot, lambda: view.weight[1, 0] == -2.5)

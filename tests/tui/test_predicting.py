@@ -90,9 +90,10 @@ def test_rows_are_judged():
 
 def test_weights_are_read_and_set():
     run = run_of("moons", (2, 5, 2))
-    set_weight(0, 3, 1, 7.5)(run)
-    set_weight(1, 1, None, -2.0)(run)
-    assert weights_probe(0, 3)(run).weights[1] == 7.5 and weights_probe(1, 1)(run).bias == -2.0
+    set_weight(0, 3, 1, lambda _: 7.5)(run)
+    before = weights_probe(1, 1)(run).bias
+    set_weight(1, 1, None, lambda bias: bias - 2.0)(run)
+    assert weights_probe(0, 3)(run).weights[1] == 7.5 and weights_probe(1, 1)(run).bias == pytest.approx(before - 2.0)
     assert run.network.layers[0].weight[1, 3] == 7.5
     assert weights_probe(0, 5)(run) is None and weights_probe(2, 0)(run) is None
 

@@ -81,6 +81,46 @@ def test_stop_then_run_finishes_the_epochs_that_were_left(make):
     assert reach(session, at_rest("finished")).snapshot.step == 200
 
 
+@pytest.mark.parametrize("keys", [("stop", "toggle"), ("toggle", "toggle"), ("toggle", "stop", "toggle")])
+def test_commands_within_one_chunk_take_effect_one_after_the_other(make, keys):
+    session = make(RunConfig(epochs=100_000), pace=0.005)
+    session.toggle()
+    step = reach(session, lambda v: v.snapshot.step > 20).snapshot.step
+    for key in keys:
+        getattr(session, key)()
+    reach(session, lambda v: v.snapshot.step > step + 30 and v.state == "running")
+
+
+def test_stop_before_the_first_chunk_stops(make):
+    session = make(RunConfig(epochs=100_000), pace=0.005)
+    session.toggle()
+    session.stop()
+    assert reach(session, at_rest("stopped")).snapshot.step <= 10
+
+
+def test_a_new_configuration_starts_where_it_is_asked_to_or_where_the_run_before_did(make):
+    session = make(RunConfig(epochs=100_000), pace=0.005)
+    for start, runs in ((None, False), (True, True), (None, True), (False, False), (None, False)):
+        number = session.apply(RunConfig(epochs=100_000), start=start)
+        reach(session, lambda v, number=number: v.answered == number)
+        reach(session, lambda v, runs=runs: (v.state == "running") is runs)
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step > 0)
+    for start in (None, None):  # both before the first of them has trained
+        number = session.apply(RunConfig(epochs=100_000), start=start)
+    reach(session, lambda v: v.answered == number and v.snapshot.step > 0)
+
+
+def test_a_rate_in_one_breath_with_a_configuration_counts(make):
+    session = make()
+    number = session.apply(RunConfig(learning_rate=0.25))
+    session.set_rate(0.5)
+    reach(session, lambda v: v.answered == number)
+    session.step()
+    view = reach(session, lambda v: v.snapshot.step == 1)
+    assert view.rate == view.snapshot.learning_rate == 0.5
+
+
 def test_stop_before_the_start_changes_nothing(make):
     session = make()
     session.stop()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from textual import on
 
 from tui.config import RunConfig
-from tui.playground import Preset, regenerated, resized, with_one_less, with_one_more
+from tui.playground import Preset, regenerated, resized, rows, with_one_less, with_one_more
 from tui.predicting import set_weight
 from tui.screens.dialogs import TextInput
 from tui.screens.mode import ModeScreen
@@ -27,29 +28,26 @@ class Play(ModeScreen):
     preset: Preset | None = None
     _tried: int = 0  # the number of the configuration that waits for an answer
     _wanted: RunConfig | None = None
-    _goes_on = False
 
     @property
     def config(self) -> RunConfig:
         """The configuration as it was asked for last."""
         return self._wanted or self.session.view.config
 
-    def play(self, config: RunConfig | None) -> None:
-        """Try this configuration; nothing for None, where there is no further choice."""
+    def play(self, config: RunConfig | None, *, start: bool | None = None) -> None:
+        """Try this configuration; nothing for None, where there is no further choice. `start` as `Session.apply`."""
         if config is None:
             return
         self.ui.frozen = None
-        view = self.session.view
-        self._goes_on = self._goes_on or view.state == "running"
         # A rate that was changed meanwhile is kept, unless the change brings its own.
-        if config.learning_rate == view.config.learning_rate and config.optimizer == view.config.optimizer:
-            config = replace(config, learning_rate=view.rate)
-        self._wanted, self._tried = config, self.session.apply(config)
+        if (config.learning_rate, config.optimizer) == (self.config.learning_rate, self.config.optimizer):
+            config = replace(config, learning_rate=self.session.view.rate)
+        self._wanted, self._tried = config, self.session.apply(config, start=start)
         self.query_one(Controls).config = config
         self.call_after_refresh(self.draw_now)
 
     def follow(self, view: View) -> None:
-        """Once the configuration was tried: go on training, or say why not."""
+        """Once the configuration was tried: say why not, where it was not taken."""
         now = self.session.view
         if self.preset is not None and not self._tried and now.config != self.preset.config:
             self.preset = None
@@ -59,9 +57,6 @@ class Play(ModeScreen):
         self.query_one(Controls).config = None
         if now.answer:
             self.notify(now.answer, severity="error", markup=False)
-        elif self._goes_on:
-            self.session.toggle()
-        self._goes_on = False
         self._seen = -1
 
     def message(self, view: View) -> str:
@@ -71,7 +66,10 @@ class Play(ModeScreen):
 
     @on(Controls.Changed)
     def _changed(self, event: Controls.Changed) -> None:
-        self.play(event.config)
+        """A row's next choice, beside the configuration as it was asked for last: another key may have come since."""
+        found = {row.name: row for row in rows(self.config, self.session.view.choices)}.get(event.row)
+        if found is not None:
+            self.play(found.right if event.direction > 0 else found.left)
 
     # Keys
 
@@ -108,20 +106,18 @@ class Play(ModeScreen):
 
     def _take_preset(self, preset: Preset | None) -> None:
         if preset is not None:
-            self._goes_on = True
             self.preset = preset
             if self.session.view.limit is None:
                 self.session.set_limit(PRESET_SPEED)
             self.session.set_rate(preset.config.learning_rate)
-            self.play(preset.config)
+            self.play(preset.config, start=True)
 
     # Weights by hand
 
     def nudge(self, pane: WeightList, direction: int) -> None:
         """Change the selected weight by a step."""
-        value = pane.value
-        if direction and value is not None:
-            self._give(pane, value + direction * max(STEP, abs(value) * STEP))
+        if direction and pane.value is not None:
+            self._give(pane, lambda value: value + direction * max(STEP, abs(value) * STEP))
 
     def type_weight(self, pane: WeightList) -> None:
         """Ask for the selected weight's value."""
@@ -140,10 +136,10 @@ class Play(ModeScreen):
             except ValueError:
                 self.notify(f"{text!r} is no weight; expected a number", severity="error", markup=False)
             else:
-                self._give(pane, number)
+                self._give(pane, lambda _: number)
 
         self.app.push_screen(TextInput(name, f"{value:.6g}", "enter takes it, esc leaves it"), take)
 
-    def _give(self, pane: WeightList, value: float) -> None:
+    def _give(self, pane: WeightList, change: Callable[[float], float]) -> None:
         layer, unit = pane.selected
-        self.session.do(set_weight(layer, unit, None if pane.at == 0 else pane.at - 1, value))
+        self.session.do(set_weight(layer, unit, None if pane.at == 0 else pane.at - 1, change))

@@ -19,11 +19,11 @@ class Controls(Plot):
     """Rows of label and value; `at` is the selected one's number."""
 
     class Changed(Message):
-        """A person wants another configuration."""
+        """A person wants the choice to the left (-1) or right (1) of a row's."""
 
-        def __init__(self, config: RunConfig) -> None:
+        def __init__(self, row: str, direction: int) -> None:
             super().__init__()
-            self.config = config
+            self.row, self.direction = row, direction
 
     rows: tuple[Row, ...] = ()
     config: RunConfig | None = None
@@ -48,12 +48,9 @@ class Controls(Plot):
         self.at = min(max(self.at + lines, 0), max(0, len(self.rows) - 1))
 
     def change(self, direction: int) -> None:
-        """Take the configuration beside the selected row's."""
+        """Ask for the choice beside the selected row's."""
         if self.rows:
-            row = self.rows[self.at]
-            config = row.right if direction > 0 else row.left
-            if config is not None:
-                self.post_message(self.Changed(config))
+            self.post_message(self.Changed(self.rows[self.at].name, direction))
 
     def draw(self, width: int, height: int) -> Cells | None:
         """The rows around the selected one."""
