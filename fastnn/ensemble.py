@@ -58,7 +58,8 @@ class Ensemble:
 
     `networks` are fastnn.Network objects whose parameters are the rows of `parameters` (count, P); they can be looked
     at, saved, evaluated and trained like any other. `seeds` are 0, 1 ... count - 1 unless given; the other arguments
-    are Network's. Raises TypeError and ValueError, naming the argument.
+    are Network's, but `device` can only be "cpu": ensembles train nowhere else. Raises TypeError and ValueError, naming
+    the argument.
     """
 
     def __init__(
@@ -70,7 +71,10 @@ class Ensemble:
         init: str | Initializer | None = None,
         seeds: Sequence[int] | None = None,
         dtype: Any = "float32",
+        device: str = "cpu",
     ) -> None:
+        if device != "cpu":
+            raise ValueError(f"device: {shown(device)}; expected 'cpu': an ensemble trains nowhere else")
         count = check_int("count", count)
         options: dict[str, Any] = {"activation": activation, "init": init, "dtype": dtype}
         first = Network(layers, **options)

@@ -13,6 +13,7 @@ from fastnn.errors import check_choice, check_float, check_int, shown
 from fastnn.initializers import Initializer, initializer
 from fastnn.masks import Mask
 
+MOST_STEPS = 2**31 - 1  # of a sequence
 RECURRENT = 1 << 16  # added to a layer's number, for the draws of its recurrent weight
 
 
@@ -21,7 +22,7 @@ class Input:
     """Rows of `size` features, or before recurrent layers sequences x (n, T, size) of T time steps.
 
     T may be another at each call, unless `steps` says it: then x may also be (n, steps * size), step after step, as an
-    image is row by row. Raises TypeError or ValueError unless both are integers of 1 or more.
+    image is row by row. Raises TypeError or ValueError unless both are integers of 1 or more, and steps below 2**31.
     """
 
     size: int
@@ -30,7 +31,7 @@ class Input:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_int("Input: size", self.size))
         if self.steps is not None:
-            object.__setattr__(self, "steps", check_int("Input: steps", self.steps))
+            object.__setattr__(self, "steps", check_int("Input: steps", self.steps, 1, MOST_STEPS))
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Looped:
             raise TypeError(f"{name}: return_sequences: {shown(self.return_sequences)}; expected True or False")
         object.__setattr__(self, "return_sequences", bool(self.return_sequences))
         if self.truncate is not None:
-            object.__setattr__(self, "truncate", check_int(f"{name}: truncate", self.truncate))
+            object.__setattr__(self, "truncate", check_int(f"{name}: truncate", self.truncate, 1, MOST_STEPS))
 
     def start(self, fan_in: int, seed: int, number: int) -> dict[str, np.ndarray]:
         """The numbers other than 0 that the layer begins with, by name; `number` is its place among the layers."""

@@ -20,6 +20,7 @@ from fastnn.initializers import Initializer, initializer
 from fastnn.layers import (
     GRU,
     LSTM,
+    MOST_STEPS,
     Dense,
     Dropout,
     Input,
@@ -33,7 +34,7 @@ from fastnn.layers import (
 from fastnn.losses import LOSSES
 from fastnn.optimizers import Optimizer
 from fastnn.through_time import deltas
-from fastnn.views import LayerView
+from fastnn.views import LayerView, summary
 
 MOST_PARAMETERS = 2**33  # 32 GiB of float32
 DTYPES: dict[str, type] = {"float32": np.float32, "float64": np.float64}
@@ -154,17 +155,7 @@ class Network(OnDevice):
 
     def summary(self) -> str:
         """A table: layer, shape of its weights, activation, number of parameters."""
-        rows = [("layer", "shape", "activation", "parameters"), (f"Input({self.sizes[0]})", "", "", "")]
-        for view in self.layers:
-            if isinstance(view.layer, Dropout):
-                rows.append((f"Dropout({view.layer.rate:g})", "", "", ""))
-                continue
-            shapes = ["x".join(map(str, part.shape)) for part in view.parts.values() if part.ndim == 2]
-            name, count = f"{type(view.layer).__name__}({view.layer.units})", sum(map(np.size, view.parts.values()))
-            rows.append((name, " + ".join(shapes), view.activation, f"{count:,}"))
-        rows.append(("total", "", "", f"{self.storage.size:,}"))
-        a, b, c, d = (max(map(len, column)) for column in zip(*rows, strict=True))
-        return "\n".join(f"{r[0]:<{a}}  {r[1]:<{b}}  {r[2]:<{c}}  {r[3]:>{d}}".rstrip() for r in rows)
+        return summary(self.sizes[0], self.layers)
 
     def __repr__(self) -> str:
         return f"Network({self._stack!r}, seed={self.seed}, dtype={self.dtype.name!r})"
@@ -179,9 +170,11 @@ class Network(OnDevice):
         where it does not know how many.
         """
         if self.architecture.loops:
-            steps = self._stack[0].steps if steps is None else check_int("steps", steps)  # type: ignore[union-attr]
+            if steps is None:
+                steps = self._stack[0].steps  # type: ignore[union-attr]
             if steps is None:
                 raise ValueError("steps: None; expected the number of time steps, here or as Input(size, steps)")
+            check_int("steps", steps, 1, MOST_STEPS)
         elif steps is not None:
             raise ValueError(f"steps: {steps!r} for a network without recurrent layers; expected none")
         with compiler.preparing():
@@ -274,6 +267,10 @@ class Network(OnDevice):
         loops = [loop for loop in self.architecture.loops if loop is not None]
         return bool(loops) and all(loop.sequences for loop in loops)
 
+    def targets_in(self, inputs: np.ndarray) -> int:
+        """How many targets checked inputs have: one a row, or one at each of its time steps."""
+        return math.prod(inputs.shape[:-1]) if self._every_step else len(inputs)
+
     def evaluate(self, x: Any, y: Any, loss: str | None = None) -> dict[str, float]:
         """{"loss": mean loss, "accuracy": share predicted right} on x (n, fan_in) and y; no accuracy for a regression.
 
@@ -286,7 +283,7 @@ class Network(OnDevice):
             mean, hits = predictor.score(inputs, wanted, name)
         finally:
             predictors.append(predictor)
-        return {"loss": mean, "accuracy": hits / len(inputs)} if classes else {"loss": mean}
+        return {"loss": mean, "accuracy": hits / self.targets_in(inputs)} if classes else {"loss": mean}
 
     def loss(self, x: Any, y: Any, loss: str = "cross_entropy") -> float:
         """Mean loss of a batch, without dropout."""

@@ -90,3 +90,33 @@ class History:
     accuracy: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     val_accuracy: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class State:
+    """A moment of training, to go back to: `Trainer.restore` continues from it with the same bits.
+
+    `step` counts updates; `parameters` and the optimizer's `memory` are flat copies; the rest is what a trainer shows.
+    Of `history`, which grows on with the trainer, the first `epochs` numbers are of this moment: a copy in each of some
+    hundred states was most of their memory after ten thousand epochs.
+    """
+
+    step: int
+    parameters: np.ndarray
+    memory: tuple[np.ndarray, ...]
+    learning_rate: float
+    seconds: float
+    epoch_sums: np.ndarray
+    history: History
+    epochs: int
+    snapshot: Snapshot
+
+    @property
+    def loss(self) -> float:
+        """The loss that its snapshot shows; NaN before the first step."""
+        return self.snapshot.loss
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, but for what all states share."""
+        return sum(array.nbytes for array in (self.parameters, *self.memory))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from fastnn.errors import DivergenceError, check_choice, check_finite, check_flo
 from fastnn.mapped import Mapped
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Optimizer
-from fastnn.snapshots import Histogram, History, LayerSnapshot, Snapshot
+from fastnn.snapshots import Histogram, History, LayerSnapshot, Snapshot, State
 from fastnn.task import check_optimizer, check_task
 from fastnn.watch import KINDS, Watch
 
@@ -27,36 +27,6 @@ __all__ = ["Histogram", "History", "LayerSnapshot", "Snapshot", "State", "Traine
 
 CHUNK_SECONDS = 0.035
 MOST_STEPS = 50_000  # in a chunk: bounds its arrays
-
-
-@dataclass(frozen=True)
-class State:
-    """A moment of training, to go back to: `Trainer.restore` continues from it with the same bits.
-
-    `step` counts updates; `parameters` and the optimizer's `memory` are flat copies; the rest is what a trainer shows.
-    Of `history`, which grows on with the trainer, the first `epochs` numbers are of this moment: a copy in each of some
-    hundred states was most of their memory after ten thousand epochs.
-    """
-
-    step: int
-    parameters: np.ndarray
-    memory: tuple[np.ndarray, ...]
-    learning_rate: float
-    seconds: float
-    epoch_sums: np.ndarray
-    history: History
-    epochs: int
-    snapshot: Snapshot
-
-    @property
-    def loss(self) -> float:
-        """The loss that its snapshot shows; NaN before the first step."""
-        return self.snapshot.loss
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, but for what all states share."""
-        return sum(array.nbytes for array in (self.parameters, *self.memory))
 
 
 def _pair(data: Any, x: str, y: str) -> tuple[Any, Any]:
@@ -106,6 +76,8 @@ class Trainer:
         check_finite("network.parameters", network.storage)
         self.network = network
         self._classes = task.classes
+        inputs = (task.data[0], *(task.validation or ())[:1])
+        self._targets = [network.targets_in(x) // len(x) for x in inputs]  # of a row, and of one of validation
         self.history = History()
         self.state = "idle"
         self.learning_rate = optimizer.lr
@@ -118,7 +90,7 @@ class Trainer:
             )  # fmt: skip
             self._runner.prepare()
             self._watch = Watch(network, self._runner) if observe else None
-        self._mapped = Mapped(task.data[0], *(task.validation or ())[:1])
+        self._mapped = Mapped(*inputs)
         network.loss_name = loss
         self._first_epoch = network.epochs
         self._changed = threading.Condition()
@@ -306,7 +278,7 @@ class Trainer:
         self.state = "diverged" if result.diverged else going
         latest = self._latest
         if trained:
-            accuracy = float(result.hits.sum() / trained) if self._classes else None
+            accuracy = float(result.hits.sum() / (trained * self._targets[0])) if self._classes else None
             latest = replace(latest, loss=float(result.losses @ result.rows / trained), accuracy=accuracy)
         if len(result.validation):
             latest = replace(latest, val_loss=self.history.val_loss[-1])
@@ -344,13 +316,13 @@ class Trainer:
             self._epoch_sums = np.zeros(3)
             self.history.loss.append(float(loss / count))
             if self._classes:
-                self.history.accuracy.append(float(hits / count))
+                self.history.accuracy.append(float(hits / (count * self._targets[0])))
             begin = cut
         self._epoch_sums = _added(self._epoch_sums, columns[begin:])
         for loss, hits in result.validation:
             self.history.val_loss.append(float(loss))
             if self._classes:
-                self.history.val_accuracy.append(float(hits / runner.validation.samples))
+                self.history.val_accuracy.append(float(hits / (runner.validation.samples * self._targets[1])))
 
     def divergence(self) -> DivergenceError:
         """The error for a run that stopped at NaN or Inf."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,19 @@ class LayerView:
 
     def __repr__(self) -> str:
         return f"LayerView({self.layer!r})"
+
+
+def summary(inputs: int, views: Sequence[LayerView]) -> str:
+    """A table of the layers after `inputs` numbers: layer, shapes of its weights, activation, number of parameters."""
+    rows, total = [("layer", "shape", "activation", "parameters"), (f"Input({inputs})", "", "", "")], 0
+    for view in views:
+        if isinstance(view.layer, Dropout):
+            rows.append((f"Dropout({view.layer.rate:g})", "", "", ""))
+            continue
+        shapes = ["x".join(map(str, part.shape)) for part in view.parts.values() if part.ndim == 2]
+        name, count = f"{type(view.layer).__name__}({view.layer.units})", sum(map(np.size, view.parts.values()))
+        rows.append((name, " + ".join(shapes), view.activation, f"{count:,}"))
+        total += count
+    rows.append(("total", "", "", f"{total:,}"))
+    a, b, c, d = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return "\n".join(f"{r[0]:<{a}}  {r[1]:<{b}}  {r[2]:<{c}}  {r[3]:>{d}}".rstrip() for r in rows)

@@ -432,6 +432,7 @@ MAKE = [
     (lambda: fnn.Ensemble(SIZES, 2, seeds=[1, 2, 3]), ValueError, ("seeds", "of 3", "2 integers")),
     (lambda: fnn.Ensemble(SIZES, 2, seeds=[1, -2]), ValueError, ("seeds[1]", "-2", "from 0")),
     (lambda: fnn.Ensemble(SIZES, 2, seeds=[0.5, 1]), TypeError, ("seeds[0]", "0.5", "integer")),
+    (lambda: fnn.Ensemble(SIZES, 2, device="cuda"), ValueError, ("device", "'cuda'", "expected 'cpu'")),
     (lambda: fnn.Ensemble(SIZES, 2, dtype="float16"), ValueError, ("dtype", "float16", "float32")),
     (lambda: fnn.Ensemble(SIZES, 2, activation="rleu"), ValueError, ("activation", "rleu", "relu")),
 ]

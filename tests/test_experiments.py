@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from short import shorten
 
 import fastnn as fnn
 from fastnn import experiments, runfile
 from fastnn.activations import ACTIVATIONS
-from fastnn.experiments import EXPERIMENTS, depth, kernels, parts, weights
+from fastnn.experiments import EXPERIMENTS, depth, kernels, parts, sequences, terminal, weights
 from fastnn.experiments.entry import Experiment, Parameter, plain
 
 NAMES = list(EXPERIMENTS)
@@ -224,8 +226,23 @@ def test_the_next_character_of_a_file(tmp_path: Path) -> None:
         experiments.next_character(file=str(path))
     for text, kinds in (("a" * 300, 1), ("".join(map(chr, range(0x4E00, 0x4E00 + 1001))), 1001)):
         path.write_text(text, "utf-8")
-        with pytest.raises(fnn.DataError, match=f": {kinds} different characters; expected from 2 to 1000"):
+        with pytest.raises(fnn.DataError, match=f"has {kinds} different characters; expected from 2 to 1000"):
             experiments.next_character(file=str(path))
+
+
+def test_a_training_that_diverges_at_once(quick: dict[str, Any]) -> None:
+    net = fnn.Network([2, 4, 2])
+    x, y = np.ones((96, 2)), np.zeros(96, int)
+    loss, accuracy = sequences.fitted(net, x, y, epochs=3, optimizer=fnn.SGD(1e38))
+    assert np.isnan(loss).all() and np.isnan(accuracy).all() and np.isfinite(net.parameters).all()
+    for name, changes in (
+        ("next_character", {"loss": loss}),
+        ("digit_rows", {"accuracy": accuracy}),
+        ("adding", {"loss": np.full((3, 3), np.nan)}),
+    ):
+        entry, result = EXPERIMENTS[name], dataclasses.replace(quick[name], **changes)
+        terminal.show(entry, entry.report(result), Console(file=io.StringIO()))
+        assert entry.question.right(result) >= 0
 
 
 # ---- the registry ----------------------------------------------------------------------------------------------------

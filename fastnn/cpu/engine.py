@@ -92,7 +92,7 @@ class Result(NamedTuple):
     """What a chunk of steps gave."""
 
     losses: np.ndarray  # (steps,) mean loss of each batch
-    hits: np.ndarray  # (steps,)
+    hits: np.ndarray  # (steps,) targets predicted right: a row has one, or one at each time step
     rows: np.ndarray  # (steps,) samples in each batch
     validation: np.ndarray  # (epochs ended, 2): mean loss, hits
     diverged: bool  # the step after the last would have made a number non-finite; parameters are as before it
@@ -384,7 +384,7 @@ class Runner:
         return float(self._chunk(1, 0.0).losses[0])
 
     def evaluate(self) -> tuple[float, float]:
-        """Mean loss on the validation data, and the number of rows predicted right."""
+        """Mean loss on the validation data, and the number of targets predicted right."""
         mean, hits = self._chunk(0, 0.0, evaluate=True).validation[0]
         return float(mean), float(hits)
 

@@ -85,7 +85,7 @@ class Predictor:
         return table
 
     def score(self, x: np.ndarray, y: np.ndarray, loss: str) -> tuple[float, float]:
-        """Mean loss on checked rows x and targets y, and the number of rows predicted right."""
+        """Mean loss on checked rows x and targets y, and the number of targets predicted right."""
         F, rows = self.architecture.F, x.shape[0]
         workers = min(self.most, rows // SCORE_FROM + 1) if rows >= self._many_from else 1
         losses, hits = np.zeros((workers, ROWS), F), np.zeros((workers, ROWS), F)

@@ -218,8 +218,8 @@ def rows_address(F: type) -> int:
     """Address of the row phase for type F: forward, loss and deltas of rows low .. high of a batch of `batch` samples.
 
     (table, slopes, rates, inputs, targets, index, places, losses, hits, batch, low, high, scale, step, seed, worker).
-    `places` has room for as many numbers as `losses`: for each time step that goes on, whole grains of rows. Losses and
-    hits of a row are means over its steps.
+    `places` has room for as many numbers as `losses`: for each time step that goes on, whole grains of rows. A row's
+    loss is the mean over its steps, its hits are counted.
     """
     size, one = np.dtype(F).itemsize, F(1)
 
@@ -256,7 +256,7 @@ def rows_address(F: type) -> int:
 
 @inner
 def average(losses, hits, low, high, steps, apart, part):
-    """The means over `steps` time steps, `apart` numbers from one to the next, in place of the first."""
+    """Mean losses and counted hits over `steps` time steps, `apart` numbers apart, in place of those of the first."""
     if steps == 1:
         return
     for t in range(1, steps):
@@ -264,7 +264,7 @@ def average(losses, hits, low, high, steps, apart, part):
             losses[r] += losses[t * apart + r]
             hits[r] += hits[t * apart + r]
     for r in range(low, high):
-        losses[r], hits[r] = losses[r] * part, hits[r] * part
+        losses[r] = losses[r] * part
 
 
 @lru_cache
@@ -320,7 +320,8 @@ def new_table(net: Any, workers: int, steps: int, going: int) -> np.ndarray:
 def score_address(F: type) -> int:
     """Address of (table, slopes, inputs, targets, rows, losses, hits, loss, worker): a forward pass and its losses.
 
-    For at most ROWS rows; `table` is the table of prediction. Losses and hits of a row are means over its steps.
+    For at most ROWS rows; `table` is the table of prediction. The loss of a row is the mean over its steps, its hits
+    are counted.
     """
     size, one = np.dtype(F).itemsize, F(1)
 
@@ -342,7 +343,7 @@ def score_address(F: type) -> int:
             for t in range(going):
                 lost += at[r * going + t]
                 hit += right[r * going + t]
-            losses[r], hits[r] = lost / F(going), hit / F(going)
+            losses[r], hits[r] = lost / F(going), hit
 
     pointer = types.CPointer(number(F))
     signature = types.void(

@@ -35,7 +35,7 @@ class Run(NamedTuple):
     shuffle: int
     coefficients: np.ndarray  # F (steps, WIDTH): the optimizer's, for each step
     losses: np.ndarray  # float64 (steps,): mean loss of each batch before its update
-    hits: np.ndarray  # float64 (steps,): rows predicted right
+    hits: np.ndarray  # float64 (steps,): targets predicted right
     validation: Data
     counting: np.ndarray  # int64 (ROWS,) 0, 1, 2 ...
     val_sums: np.ndarray  # float64 (blocks, 2): loss and hits of each block of validation rows
@@ -46,7 +46,7 @@ class Run(NamedTuple):
 
 @inner
 def evaluate(net, work, run, result, worker):
-    """Mean loss on the validation data and how many rows are predicted right, into run.val_results[result]."""
+    """Mean loss on the validation data and how many targets are predicted right, into run.val_results[result]."""
     evaluate_blocks(net, work, run.validation, run.counting, run.val_sums, worker, run.workers)
     if wait_for_all(work.barrier, run.workers) and worker == 0:
         loss, hits = 0.0, 0.0

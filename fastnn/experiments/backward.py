@@ -169,9 +169,13 @@ def backpropagation(
     """The gradient of a formula, and updates with it; raises ValueError, which points at the place, for a formula that
     cannot be read or has no value (fastnn.experiments.formula)."""
     read = parse(formula)
-    given = read_values(read, values)
+    # What was not said is said of the slides' formula: of another one, it is of the variables that both have.
+    own = formula == FORMULA
+    given = read_values(read, values, others=values == VALUES and not own)
     found = graph.evaluate(read, given)
     learned = learn.replace(",", " ").split()
+    if learn == LEARN and not own:
+        learned = [name for name in learned if name in given] or list(given)
     for name in learned:
         if name not in given:
             raise unknown("learn", name, given)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastnn.datasets.sequences import MOST_CHARACTERS
+from fastnn.datasets.sequences import encoded, lesson_text, one_hot, read_text, windows
 from fastnn.errors import DataError
-from fastnn.experiments.entry import EXPERIMENTS, Parameter, Question, register
+from fastnn.experiments.entry import Parameter, Question, register
 from fastnn.experiments.parts import Checks, Curve, Curves, Part, Table, Text
 from fastnn.experiments.sequences import CELLS, SEED, SLIDE, fitted, layer
+
+LEAST, MOST = 200, 200_000  # characters of a text
+STEPS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +31,15 @@ class NextCharacter:
     written: str
 
 
-def _read(file: str) -> str:
-    """The text of a file; without one, what the lessons say."""
-    if not file:
-        return " ".join(entry.text for entry in EXPERIMENTS.values())
+def _read(file: str) -> tuple[str, str, np.ndarray]:
+    """The text of a file, or without one what the lessons say; its characters and its codes (n,)."""
     try:
-        text = Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as reason:
-        raise DataError(f"file: {file}: {getattr(reason, 'strerror', None) or reason}") from None
-    if len(text) < 200:
-        raise DataError(f"file: {file}: {len(text)} characters; expected 200 or more")
-    text = text[:200_000]
-    kinds = len(set(text))
-    if not 2 <= kinds <= MOST_CHARACTERS:
-        raise DataError(f"file: {file}: {kinds} different characters; expected from 2 to {MOST_CHARACTERS}")
-    return text
+        text = read_text(file, MOST) if file else lesson_text()
+        if len(text) < LEAST:
+            raise DataError(f"{file}: has {len(text)} characters; expected {LEAST} or more")
+        return text, *encoded(file, text)
+    except DataError as reason:
+        raise DataError(f"file: {reason}") from None
 
 
 def _report_characters(result: NextCharacter) -> tuple[Part, ...]:
@@ -87,7 +83,7 @@ def _report_characters(result: NextCharacter) -> tuple[Part, ...]:
         SEED,
     ),
     train=lambda values: {
-        "data": values["file"] or "digits", "cell": values["cell"], "layers": [values["units"]], "activation": "tanh",
+        "data": values["file"] or "lessons", "cell": values["cell"], "layers": [values["units"]], "activation": "tanh",
         "init": "xavier",
         "optimizer": {"name": "adam", "lr": 0.005},
     },
@@ -99,24 +95,17 @@ def next_character(
     """A recurrent network that predicts the next character; raises DataError for a file that cannot be read."""
     import fastnn as fnn
 
-    text = _read(file)
-    characters = "".join(sorted(set(text)))
-    codes = np.array([characters.index(char) for char in text])
-    length, onehot = 32, np.eye(len(characters), dtype=np.float32)
-    begins = np.arange(0, len(codes) - length - 1, 8 if len(codes) < 20_000 else length)
-    windows = begins[:, None] + np.arange(length)
-    stack: list[Any] = [fnn.Input(len(characters)), layer(cell, units, sequences=True), fnn.Dense(len(characters))]
+    text, characters, codes = _read(file)
+    kinds = len(characters)
+    x, y = windows(file, codes, kinds, STEPS, 8 if len(codes) < 20_000 else STEPS)
+    stack: list[Any] = [fnn.Input(kinds), layer(cell, units, sequences=True), fnn.Dense(kinds)]
     network = fnn.Network(stack, seed=seed)
-    history = fitted(
-        network, onehot[codes[windows]], codes[windows + 1], optimizer=fnn.Adam(0.005, clip=1.0), epochs=epochs
-    )
+    loss, _ = fitted(network, x, y, epochs=epochs, optimizer=fnn.Adam(0.005, clip=1.0))
     share = np.bincount(codes) / len(codes)
     begun = text[:20]
-    written, seen = "", [characters.index(char) for char in begun]
+    written, seen = "", codes[:20].tolist()
     for _ in range(120):
-        seen.append(int(network(onehot[seen[-60:]][None])[0, -1].argmax()))
+        seen.append(int(network(one_hot(np.array([seen[-60:]]), kinds))[0, -1].argmax()))
         written += characters[seen[-1]]
     frequent = float(-(share * np.log(share)).sum())
-    return NextCharacter(
-        characters, np.array(history.loss), float(np.log(len(characters))), frequent, begun, written.replace("\n", " ")
-    )
+    return NextCharacter(characters, loss, float(np.log(kinds)), frequent, begun, written.replace("\n", " "))

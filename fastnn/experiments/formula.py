@@ -180,8 +180,9 @@ def parse(text: str) -> Formula:
     return _Reader(text.rstrip("; ")).read()
 
 
-def read_values(formula: Formula, text: str) -> dict[str, float]:
-    """The variables' values in a text such as "x = 5, w = -2"; raises ValueError for one that is missing or unknown."""
+def read_values(formula: Formula, text: str, *, others: bool = False) -> dict[str, float]:
+    """The variables' values in a text such as "x = 5, w = -2"; raises ValueError for one that is missing, and unless
+    there may be `others`, for one that the formula does not have."""
     given: dict[str, float] = {}
     for part in text.replace(";", ",").split(","):
         name, sign, number = (piece.strip() for piece in part.partition("="))
@@ -190,6 +191,8 @@ def read_values(formula: Formula, text: str) -> dict[str, float]:
         if not sign:
             raise ValueError(f'values: {part.strip()!r}; expected "name = number"')
         if name not in formula.variables:
+            if others:
+                continue
             raise unknown("values", name, formula.variables)
         try:
             given[name] = float(number)

@@ -23,14 +23,18 @@ def layer(cell: str, units: int, *, sequences: bool = False) -> Any:
     return {"recurrent": fnn.Recurrent, "gru": fnn.GRU, "lstm": fnn.LSTM}[cell](units, return_sequences=sequences)
 
 
-def fitted(network: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> Any:
-    """The history of a training, cut short where it diverged."""
+def fitted(network: Any, x: np.ndarray, y: np.ndarray, *, epochs: int, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and accuracy (epochs,) of a training, NaN from where it diverged, and for the accuracy of a regression."""
     import fastnn as fnn
 
     try:
-        return network.fit(x, y, **options)
+        history = network.fit(x, y, epochs=epochs, **options)
     except fnn.DivergenceError as reason:
-        return reason.history
+        history = reason.history
+    found = np.full((2, epochs), np.nan)
+    for row, values in zip(found, (history.loss, history.accuracy), strict=True):
+        row[: len(values)] = values
+    return found[0], found[1]
 
 
 # ---- by hand ---------------------------------------------------------------------------------------------------------
@@ -189,9 +193,9 @@ def digit_rows(
         return np.linalg.norm(sums.astype(np.float64), axis=(0, 2))
 
     before = gradients()
-    history = fitted(network, x, data.y_train, optimizer=fnn.Adam(rate), epochs=epochs)
+    _, accuracy = fitted(network, x, data.y_train, optimizer=fnn.Adam(rate), epochs=epochs)
     test = network.evaluate(held, data.y_test)["accuracy"]
-    return DigitRows(cell, np.array(history.accuracy), test, before, gradients())
+    return DigitRows(cell, accuracy, test, before, gradients())
 
 
 # ---- the adding problem ----------------------------------------------------------------------------------------------
@@ -261,11 +265,9 @@ def adding(steps: int = 30, units: int = 32, rate: float = 0.01, epochs: int = 2
 
     data = fnn.datasets.load_adding(steps=steps, samples=2500, seed=seed)
     x, y = data.x_train, data.y_train
-    loss = np.full((len(CELLS), epochs), np.nan)
-    for row, cell in zip(loss, CELLS, strict=True):
+    losses = []
+    for cell in CELLS:
         stack: list[Any] = [fnn.Input(2), layer(cell, units), fnn.Dense(1)]
-        history = fitted(
-            fnn.Network(stack, seed=seed), x, y, loss="mse", optimizer=fnn.Adam(rate, clip=1.0), epochs=epochs
-        )
-        row[: len(history.loss)] = history.loss
-    return Adding(CELLS, steps, loss, float(np.mean((y - 1) ** 2)))
+        network = fnn.Network(stack, seed=seed)
+        losses.append(fitted(network, x, y, epochs=epochs, loss="mse", optimizer=fnn.Adam(rate, clip=1.0))[0])
+    return Adding(CELLS, steps, np.array(losses), float(np.mean((y - 1) ** 2)))
