@@ -38,8 +38,11 @@ def _panel(F: type, vectors: int, masked: bool) -> Any:
 
     @inner
     def panel(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta):
-        i = 0
-        while i + large_rows <= M:
+        rest = M % large_rows
+        if M >= large_rows and (rest + large_rows) % middle_rows < rest % middle_rows:
+            rest += large_rows  # one large tile less, and no row is left for a tile of its own: 8 = 4 + 4
+        i, end = 0, M - rest
+        while i < end:
             large(A + i * row_a * size, B, S + i * row_s * size, C + i * row_c * size,
                   K, row_a, column_a, row_b, row_s, row_c, n, alpha, beta)  # fmt: skip
             i += large_rows

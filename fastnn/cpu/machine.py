@@ -54,4 +54,4 @@ def tiles() -> dict[int, tuple[int, ...]]:
     """
     if machine().registers >= 32:
         return {4: (6, 2, 1), 3: (8, 2, 1), 2: (12, 4, 1), 1: (16, 4, 1)}
-    return {2: (6, 2, 1), 1: (12, 4, 1)}
+    return {2: (6, 4, 1), 1: (12, 4, 1)}
