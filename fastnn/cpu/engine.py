@@ -238,7 +238,7 @@ class Runner:
             unrolled=np.zeros(0, np.int64),
             places=np.zeros(0, np.int64),
             score=0,
-            barrier=new_barrier(),
+            barrier=new_barrier(2 * most),
         )
         return (sequences.for_training(unrolled, net, work, self.batch) if loops else work), matrices
 

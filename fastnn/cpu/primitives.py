@@ -156,9 +156,9 @@ _ARRIVED, _ROUND, _ABORT, _LINE = 0, 64, 128, 64
 _LOOKS = 2000
 
 
-def new_barrier() -> np.ndarray:
-    """The state of a barrier at which nobody waits."""
-    return np.zeros(3 * _LINE // 8, np.int64)
+def new_barrier(counters: int = 0) -> np.ndarray:
+    """The state of a barrier at which nobody waits, with `counters` for `take` behind it."""
+    return np.zeros((3 + counters) * _LINE // 8, np.int64)
 
 
 def abort(barrier: np.ndarray) -> None:
@@ -187,6 +187,23 @@ def wait_for_all(barrier, workers):
         else:
             _yield_thread()
     return True
+
+
+@inner
+def take(barrier, counter, workers):
+    """What the counter was (0 at first), which is one more then: whoever gets a number does that piece of work."""
+    at = 3 * _LINE + counter * _LINE
+    if workers == 1:
+        number = barrier[at // 8]
+        barrier[at // 8] = number + 1
+        return number
+    return add(barrier.ctypes.data + at, 1)
+
+
+@inner
+def begin_again(barrier, counter):
+    """Set a counter to 0, while nobody takes from it; the next barrier tells the others."""
+    barrier[3 * _LINE // 8 + counter * _LINE // 8] = 0
 
 
 @inner

@@ -13,14 +13,12 @@ from fastnn.cpu.phases import (
     ROWS,
     WEIGHT,
     Data,
-    clear,
     forward,
     lose,
-    pack,
     rows_phase,
-    tile_phase,
 )
 from fastnn.cpu.primitives import call, replacing, wait_for_all
+from fastnn.cpu.weights import clear, pack, tiles_phase
 from fastnn.random import shuffle
 
 
@@ -101,8 +99,7 @@ def update_clipped(net, work, rows, coefficients, worker, workers):
     """
     F, address = net.one.itemsize, work.whole.ctypes.data
     plain = gradient_only(work, (work.whole, -1, 0.0))
-    for t in range(work.firsts[worker], work.firsts[worker + 1]):
-        tile_phase(net, plain, t, rows, net.one[1:], worker)
+    tiles_phase(net, plain, rows, net.one[1:], worker, workers)
     if not wait_for_all(work.barrier, workers):
         return False
     count, parts = work.whole.size, work.squares.size
@@ -184,8 +181,7 @@ def train(net, work, data, run, worker):
             if not update_clipped(net, work, rows, run.coefficients[s], worker, workers):
                 return
         else:
-            for t in range(work.firsts[worker], work.firsts[worker + 1]):
-                tile_phase(net, work, t, rows, run.coefficients[s], worker)
+            tiles_phase(net, work, rows, run.coefficients[s], worker, workers)
         if worker == 0:
             loss, hits = 0.0, 0.0
             for r in range(rows):
