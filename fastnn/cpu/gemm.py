@@ -31,28 +31,32 @@ def panel_columns(F: type) -> int:
 
 
 def _panel(F: type, vectors: int, masked: bool) -> Any:
-    """A function over all rows of one panel of columns, `vectors` wide."""
+    """A function over all rows of one panel of columns, `vectors` wide.
+
+    While it computes, it fetches what lies `ahead` numbers after its panel: the next one.
+    """
     size = np.dtype(F).itemsize
     large_rows, middle_rows, _ = tiles()[vectors]
-    large, middle, one = (micro_kernel(F, rows, vectors, masked) for rows in tiles()[vectors])
+    wide = vectors == max(tiles()) and not masked
+    large, middle, one = (micro_kernel(F, r, vectors, masked, wide and r == large_rows) for r in tiles()[vectors])
 
     @inner
-    def panel(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta):
+    def panel(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta):
         rest = M % large_rows
-        if M >= large_rows and (rest + large_rows) % middle_rows < rest % middle_rows:
+        if large_rows <= M and (rest + large_rows) % middle_rows < rest % middle_rows:
             rest += large_rows  # one large tile less, and no row is left for a tile of its own: 8 = 4 + 4
         i, end = 0, M - rest
         while i < end:
             large(A + i * row_a * size, B, S + i * row_s * size, C + i * row_c * size,
-                  K, row_a, column_a, row_b, row_s, row_c, n, alpha, beta)  # fmt: skip
+                  K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)  # fmt: skip
             i += large_rows
         while i + middle_rows <= M:
             middle(A + i * row_a * size, B, S + i * row_s * size, C + i * row_c * size,
-                   K, row_a, column_a, row_b, row_s, row_c, n, alpha, beta)  # fmt: skip
+                   K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)  # fmt: skip
             i += middle_rows
         while i < M:
             one(A + i * row_a * size, B, S + i * row_s * size, C + i * row_c * size,
-                K, row_a, column_a, row_b, row_s, row_c, n, alpha, beta)  # fmt: skip
+                K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)  # fmt: skip
             i += 1
 
     return panel
@@ -70,26 +74,26 @@ def _product(F: type) -> Any:
         rest1, rest2, rest3, rest4 = (rest[v] for v in (1, 2, 3, 4))
 
         @inner
-        def edge(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta):
+        def edge(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta):
             if n > 3 * width:
-                rest4(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
+                rest4(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
             elif n > 2 * width:
-                rest3(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
+                rest3(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
             elif n > width:
-                rest2(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
+                rest2(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
             else:
-                rest1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
+                rest1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
     else:
         plain1, rest1, rest2 = plain[1], rest[1], rest[2]
 
         @inner
-        def edge(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta):
+        def edge(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta):
             if n == width:
-                plain1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
+                plain1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
             elif n > width:
-                rest2(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
+                rest2(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
             else:
-                rest1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, alpha, beta)
+                rest1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
 
     columns = widest * width
     one = F(1)
@@ -103,10 +107,11 @@ def _product(F: type) -> Any:
             j = 0
             while j < N:
                 s, c = S + j * size, C + j * size
+                ahead = panel_b if j + columns < N else 0
                 if j + columns <= N:
-                    full(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, columns, some, alpha, beta)
+                    full(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, columns, some, ahead, alpha, beta)
                 else:
-                    edge(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, N - j, some, alpha, beta)
+                    edge(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, N - j, some, ahead, alpha, beta)
                 j += columns
                 b += panel_b * size
             # What is longer than a block is added to what the blocks before have left in C.

@@ -6,6 +6,9 @@ A tile of C stays in vector registers over the whole sum, which runs over k in o
 element's bits do not depend on the tile that computes it. A's two strides are free, so X W (forward), D W^T
 (backward) and X^T D (weight gradient) are one kernel. S is a matrix (the weights that an update changes), or with a row
 stride of 0 one row added to all (the bias). `beta` = 0 does not read S.
+
+A kernel that `fetches` brings its tile's place in C into the first cache before the sum, and the next panel of B
+meanwhile. Where the last cache is shared with others, 784-512-512-10 takes 5 to 30 % less (medians of 41 to 81 turns).
 """
 
 from __future__ import annotations
@@ -20,14 +23,15 @@ from numba.extending import intrinsic
 
 from fastnn.cpu.machine import lanes
 
+LINE = 64  # bytes of a cache line
 BIT, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
-def micro_kernel(F: type, rows: int, vectors: int, masked: bool) -> Any:
+def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool) -> Any:
     """The intrinsic for a tile of rows x vectors; with `masked` the last vector has `columns` modulo lanes columns.
 
     Arguments: addresses A, B, S, C; the sum's length K; strides in elements: of A by row and by column, of the rows of
-    B, S and C; `columns` of the tile; alpha and beta of type F.
+    B, S and C; how far ahead of B the next panel lies; `columns` of the tile; alpha and beta of type F.
     """
     width = lanes(F)
     number = types.float32 if F is np.float32 else types.float64
@@ -46,12 +50,12 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool) -> Any:
         )
 
     @intrinsic
-    def kernel(typingctx, A, B, S, C, K, row_a, column_a, row_b, row_s, row_c, columns, alpha, beta):
-        signature = types.void(*([types.intp] * 11 + [number] * 2))
+    def kernel(typingctx, A, B, S, C, K, row_a, column_a, row_b, row_s, row_c, ahead, columns, alpha, beta):
+        signature = types.void(*([types.intp] * 12 + [number] * 2))
 
         def codegen(context, b, signature, args):
             A, B, S, C = (b.inttoptr(p, real.as_pointer()) for p in args[:4])
-            K, row_a, column_a, row_b, row_s, row_c, columns, alpha, beta = args[4:]
+            K, row_a, column_a, row_b, row_s, row_c, ahead, columns, alpha, beta = args[4:]
             module, zero = b.module, ir.Constant(vector, [0.0] * width)
             # fmuladd, not fma: without the instruction LLVM then multiplies and adds instead of calling libm.
             fma = cgutils.get_or_insert_function(
@@ -71,6 +75,16 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool) -> Any:
                     f"llvm.masked.store.{suffix}.p0",
                 )
 
+            byte = ir.IntType(8).as_pointer()
+            prefetch = cgutils.get_or_insert_function(
+                module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0"
+            )
+
+            def fetch(pointer):
+                for n in range(0, vectors * width if fetches else 0, LINE // align):
+                    address = b.bitcast(b.gep(pointer, [constant(n)]), byte)
+                    b.call(prefetch, [address, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+
             def at(pointer, v):
                 return b.bitcast(b.gep(pointer, [constant(v * width)]), vector.as_pointer())
 
@@ -87,6 +101,8 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool) -> Any:
 
             cells = [(i, v) for i in range(rows) for v in range(vectors)]
             entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.end")
+            for i in range(rows):
+                fetch(b.gep(C, [b.mul(constant(i), row_c)]))
             b.cbranch(b.icmp_signed(">", K, constant(0)), loop, done)
 
             b.position_at_end(loop)
@@ -95,6 +111,7 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool) -> Any:
             sums = {cell: b.phi(vector) for cell in cells}
             row, column = b.gep(B, [b.mul(k, row_b)]), b.mul(k, column_a)
             b_row = [load(row, v) for v in range(vectors)]
+            fetch(b.gep(row, [ahead]))
             longer = {}
             for i in range(rows):
                 a = splat(b, b.load(b.gep(A, [b.add(column, b.mul(constant(i), row_a))])), vector)
