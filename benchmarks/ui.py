@@ -135,23 +135,25 @@ def speed(chunks: list[tuple[float, int]], begin: float) -> float:
     return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])
 
 
-# A key of each mode that draws at once, and what it changes: the loss's axis, the view of all layers, the cursor.
-KEYS: dict[str, tuple[str, Any]] = {
-    "1": ("y", lambda screen: screen.display_as.log_y),
-    "2": ("v", lambda screen: screen.query_one("LayerGrid").form),
-    "3": ("right", lambda screen: str(screen.query_one("BoundaryMap").cursor)),
+# A key of each mode that draws at once, what it changes, and what shows it: the loss axis, the view of all layers, the
+# cursor of a decision or the row of a test part.
+KEYS: dict[str, tuple[str, Any, str]] = {
+    "1": ("y", lambda screen: screen.display_as.log_y, "#main"),
+    "2": ("v", lambda screen: screen.query_one("LayerGrid").form, "LayerPlot"),
+    "3": ("right", lambda screen: (str(screen.query_one("BoundaryMap").cursor), screen.selection.at), ".-active"),
 }
 
 
 async def keys(app: Any, seconds: float) -> dict[str, Any]:
-    """How long a key takes to reach the screen."""
+    """How long a key takes to reach the screen, in all of the plots that show it."""
     import asyncio
 
-    took, began, (key, changed) = [], time.perf_counter(), KEYS[MODE]
+    took, began, (key, changed, where) = [], time.perf_counter(), KEYS[MODE]
     while time.perf_counter() - began < seconds:
         drawn, pressed, look = asyncio.Event(), time.perf_counter(), changed(app.base)
+        plots = [(plot, plot._strips) for plot in app.base.query(where) if plot.region]
         app.simulate_key(key)
-        while changed(app.base) == look:
+        while changed(app.base) == look or any(plot._strips is old for plot, old in plots):
             await asyncio.sleep(0.001)
         app.call_after_refresh(drawn.set)
         await drawn.wait()

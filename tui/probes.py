@@ -10,7 +10,7 @@ from typing import Any
 from tui.view import Found, Run, explain
 
 ProbeFunction = Callable[[Run], Any]
-SECONDS = 0.2
+SECONDS = 0.25
 
 
 @dataclass

@@ -129,7 +129,7 @@ class Session:
         self._commands.put(("watch", kinds))
 
     def probe(
-        self, name: str, function: ProbeFunction | None, *, share: float = 0.05, seconds: float = SECONDS
+        self, name: str, function: ProbeFunction | None, *, share: float = 0.02, seconds: float = SECONDS
     ) -> None:
         """Have `function(run)` called on the training thread again and again; its result comes as `view.found[name]`.
 

@@ -43,7 +43,8 @@ class LayersScreen(ModeScreen):
         """As many plots as fit, and what they show."""
         images = getattr(view.run.data if view.run else None, "image_shape", None) is not None
         self._frame_of_grid.set_class(images, "-with-images")
-        await self._grid.fit(max(0, len(view.sizes) - 1))
+        if await self._grid.fit(max(0, len(view.sizes) - 1)):
+            self.call_after_refresh(self.draw_now)
         self._retitle(view)
 
     def _retitle(self, view: View) -> None:

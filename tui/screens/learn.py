@@ -39,13 +39,11 @@ class LearnScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Compute the first lesson."""
-        super().on_mount()
         self._arrange()
         self.course.ask()
 
     def on_resize(self) -> None:
         """Side by side, or not."""
-        super().on_resize()
         self._arrange()
 
     @property

@@ -16,7 +16,7 @@ from tui import numbers
 from tui.actions import ACTIONS, Action, of_mode
 from tui.screens.commands import Commands
 from tui.session import Session
-from tui.turns import BUDGET, Turns
+from tui.turns import BUDGET, KEY_BUDGET, Turns
 from tui.view import View
 from tui.widgets.drawer import Drawer
 from tui.widgets.keybar import KeyBar
@@ -123,6 +123,7 @@ class ModeScreen(Commands, Screen[None]):
         if self.is_current:
             self.session.watch(self.watched)
         self._seen = -1
+        self.call_after_refresh(self.draw_now)
 
     def on_resize(self) -> None:
         """Say what is missing when the terminal is too small (the style sheet shows the note)."""
@@ -205,13 +206,21 @@ class ModeScreen(Commands, Screen[None]):
             self.turns.rest(began, now)
 
     def draw_now(self) -> None:
-        """Draw what is behind, whosever turn it is: a key does not wait for one plot after the other."""
-        view, plots = self.view, self.plots()
+        """Draw what a key has changed, and what shows nothing yet, whosever turn it is; not what training has changed.
+
+        What takes longer goes on once this much is painted, and after the keys that came meanwhile.
+        """
+        view, plots, began = self.view, self.plots(), time.monotonic()
         for number, plot in enumerate(plots):
-            key = plot.key(view)
-            if not self.turns.current(plot, key):
-                plot.show(view)
-                self.turns.drew(plots, number, key, time.monotonic())
+            key, now = plot.key(view), time.monotonic()
+            if not self.turns.awaited(plot, key):
+                continue
+            if now - began > KEY_BUDGET:
+                self.call_after_refresh(self.draw_now)
+                break
+            plot.show(view)
+            self.turns.drew(plots, number, key, now)
+        self.turns.rest(began, time.monotonic())
 
     @on(Drawer.Applied)
     def _drawer_applied(self, event: Drawer.Applied) -> None:

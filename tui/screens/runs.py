@@ -39,12 +39,10 @@ class RunsScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Look at the folder again and again while this mode is open."""
-        super().on_mount()
         self.set_interval(LOOK_SECONDS, self.look)
 
     def on_screen_resume(self) -> None:
         """Look at once."""
-        super().on_screen_resume()
         self.look()
 
     def look(self) -> None:

@@ -19,12 +19,26 @@ def packed(color: RGB | None) -> int:
     return DEFAULT if color is None else color[0] << 16 | color[1] << 8 | color[2]
 
 
-@lru_cache(8192)
-def _style(base: Style, front: int, back: int, bold: bool) -> Style:
-    def rich(color: int) -> RichColor | None:
-        return None if color == DEFAULT else RichColor.from_rgb(color >> 16, color >> 8 & 255, color & 255)
+class _Styles(dict[tuple[int, int, bool], Style]):
+    """Styles over a base by front, back and bold: a heat map looks up thousands a frame, and making one takes 20 us."""
 
-    return base + Style(color=rich(front), bgcolor=rich(back), bold=bold or None)
+    MOST = 16_384
+
+    def __init__(self, base: Style) -> None:
+        self._base = base
+
+    def __missing__(self, key: tuple[int, int, bool]) -> Style:
+        def rich(color: int) -> RichColor | None:
+            return None if color == DEFAULT else RichColor.from_rgb(color >> 16, color >> 8 & 255, color & 255)
+
+        if len(self) >= self.MOST:
+            self.clear()
+        front, back, bold = key
+        self[key] = style = self._base + Style(color=rich(front), bgcolor=rich(back), bold=bold or None)
+        return style
+
+
+_styles = lru_cache(16)(_Styles)
 
 
 class Cells:
@@ -75,12 +89,12 @@ class Cells:
             | (self.back[:, 1:] != self.back[:, :-1])
             | (self.bold[:, 1:] != self.bold[:, :-1])
         )
-        strips = []
+        strips, styles = [], _styles(base)
         for y, text in enumerate(self.lines()):
             cuts = [0, *(np.flatnonzero(changes[y]) + 1).tolist(), self.width]
             front, back, bold = (array[y, cuts[:-1]].tolist() for array in (self.front, self.back, self.bold))
             segments = [
-                Segment(text[begin:end], _style(base, f, b, w))
+                Segment(text[begin:end], styles[f, b, w])
                 for begin, end, f, b, w in zip(cuts[:-1], cuts[1:], front, back, bold, strict=True)
             ]
             strips.append(Strip(segments, self.width))

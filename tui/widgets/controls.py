@@ -33,7 +33,7 @@ class Controls(Plot):
 
     def key(self, view: View) -> tuple[Any, ...]:
         """Drawn again when the configuration or the selection has changed."""
-        return (view.config, len(view.choices.data), self.config, self.at, self.active)
+        return (view.config, len(view.choices.data), repr(self.config), self.at, self.active)
 
     def take(self, view: View) -> None:
         """The settings of what was asked for, which a key shows before the network is there."""

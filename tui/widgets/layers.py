@@ -118,11 +118,11 @@ class LayerGrid(Grid, can_focus=False):
         rows = min(len(self.rows()), max(1, height // HEIGHT))
         return rows, max(1, min(self.depth, MOST_COLUMNS, width // WIDTH))
 
-    async def fit(self, depth: int) -> None:
-        """Have a plot for each layer and kind that there is room for."""
+    async def fit(self, depth: int) -> bool:
+        """Have a plot for each layer and kind that there is room for; whether there are others now."""
         self.depth = depth
         if not self.size.width or not depth:
-            return
+            return False
         rows, columns = self.room()
         wanted, plots = rows * columns, self.plots
         for plot in plots[wanted:]:
@@ -131,6 +131,7 @@ class LayerGrid(Grid, can_focus=False):
             await self.mount_all([LayerPlot(0) for _ in range(wanted - len(plots))])
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
         self.aim()
+        return len(plots) != wanted
 
     def aim(self) -> list[LayerPlot]:
         """Tell the plots what to show; returns those that show something else now."""

@@ -15,7 +15,7 @@ from tui.colors import CLASSES, diverging, mixed
 from tui.numbers import short
 from tui.predicting import LEAST_PROBABILITY, PlaneFound, Window, points_of
 from tui.view import View
-from tui.widgets.canvas import paint, stretch
+from tui.widgets.canvas import pack, paint, stretch
 from tui.widgets.cells import RGB, Cells
 from tui.widgets.images import Sheet, resized
 from tui.widgets.plot import Plot
@@ -208,8 +208,7 @@ def scale_of(data: Any) -> tuple[float, float]:
 
 def overlay(cells: Cells, pixels: np.ndarray, mask: np.ndarray) -> None:
     """Put pixels over cells that are painted already, two a cell, where the mask is true."""
-    packed = pixels.astype(np.int64)
-    colors = packed[..., 0] << 16 | packed[..., 1] << 8 | packed[..., 2]
+    colors = pack(pixels)
     top, bottom = mask[0::2], mask[1::2]
     empty = cells.chars == " "
     cells.chars[empty & top] = "▀"
