@@ -33,7 +33,7 @@ from fastnn.layers import (
 )
 from fastnn.losses import LOSSES
 from fastnn.optimizers import Optimizer
-from fastnn.through_time import deltas
+from fastnn.runner import Architecture
 from fastnn.views import LayerView, summary
 
 MOST_PARAMETERS = 2**33  # 32 GiB of float32
@@ -49,8 +49,8 @@ class Network(OnDevice):
     step, and if the last one does, outputs are (n, T, outputs) and targets have the T, too. `init`: a name of
     fastnn.initializers.INITIALIZERS or an initializer such as Normal(0.01); by default "he" before relu and leaky_relu,
     else "xavier". `seed` (0 to 2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the
-    same machine. `dtype`: "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU, which has no recurrent
-    layers. Raises TypeError and ValueError, naming the argument, and DeviceError for a device that cannot be used here.
+    same machine. `dtype`: "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU. Raises TypeError and
+    ValueError, naming the argument, and DeviceError for a device that cannot be used here.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Network(OnDevice):
         self.sizes = (stack[0].size, *(layer.units for layer in self.dense))
         F = self.dtype.type
         loops = [layer.loop if isinstance(layer, Looped) else None for layer in self.dense]
-        self.architecture = engine.Architecture(
+        self.architecture = Architecture(
             sizes=self.sizes,
             activations=tuple(
                 "identity" if isinstance(layer, (GRU, LSTM)) else layer.activation for layer in self.dense
@@ -107,12 +107,6 @@ class Network(OnDevice):
         for number, (layer, fan_in, view) in enumerate(zip(self.dense, self.sizes, self._views(), strict=False)):
             for name, start in layer.start(fan_in, self.seed, number).items():
                 view.parts[name][...] = start
-
-    def to(self, device: str) -> Network:
-        """Compute on `device` from now on, see OnDevice.to; ValueError for recurrent layers on any but the CPU."""
-        if self.architecture.loops and device != "cpu":
-            raise ValueError(f"device: {shown(device)}; expected 'cpu' for a network with recurrent layers")
-        return super().to(device)
 
     def _views(self) -> list[LayerView]:
         """The views of the layers that have parameters."""
@@ -303,7 +297,8 @@ class Network(OnDevice):
         """
         _, runner = self._gradient(x, y, loss)
         runner.close()
-        return deltas(runner.work, len(x)) if self.architecture.loops else []
+        found: list[np.ndarray] = runner.deltas(len(x))
+        return found
 
     def _gradient(self, x: Any, y: Any, loss: str) -> tuple[np.ndarray, Any]:
         """The gradient, and the runner that computed it."""

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from fastnn import compiler
-from fastnn.cpu.engine import Kept, Result
 from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
 from fastnn.mapped import Mapped
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Optimizer
+from fastnn.runner import Kept, Result
 from fastnn.snapshots import Histogram, History, LayerSnapshot, Snapshot, State
 from fastnn.task import check_optimizer, check_task
 from fastnn.watch import KINDS, Watch

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
+from fastnn.cuda import products, steps
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 
@@ -41,7 +42,7 @@ def pair(dtype: str, *layers: Any) -> tuple[fnn.Network, fnn.Network]:
     return on_cpu, on_gpu
 
 
-def both(nets: tuple[fnn.Network, fnn.Network], call: Callable[[fnn.Network], Any]) -> float:
+def both(nets: Sequence[fnn.Network], call: Callable[[fnn.Network], Any]) -> float:
     return apart(call(nets[0]), call(nets[1]))
 
 
@@ -76,13 +77,43 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
     yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))
 
 
-def of_shape(dtype: str, shape: Any) -> Iterator[tuple[str, float]]:
-    """Training with blocks of several threads."""
-    from fastnn.cuda import products
+def sequences(dtype: str) -> Iterator[tuple[str, float]]:
+    """Every cell, layers of several kinds, and targets of time steps."""
+    x, each = X[:5].reshape(5, 2, 2), np.arange(10).reshape(5, 2) % CLASSES
+    inside = [fnn.Dense(3, "tanh"), fnn.Dropout(0.3)]
+    deep = [*inside, fnn.LSTM(2, return_sequences=True), fnn.Dropout(0.2), fnn.GRU(3, truncate=1)]
+    whole = [
+        fnn.GRU(2, return_sequences=True, truncate=1),
+        fnn.Recurrent(3, return_sequences=True),
+        fnn.Dense(2, "relu"),
+    ]
+    for name, layers, y in (
+        ("recurrent", [fnn.Recurrent(3)], LABELS[:5]),
+        ("lstm and gru", deep, LABELS[:5]),
+        ("time steps", whole, each),
+    ):
+        stack = [fnn.Input(2), *layers, fnn.Dense(CLASSES)]
+        nets = [fnn.Network(stack, seed=3, dtype=dtype, device=device) for device in ("cpu", "cuda")]
+        yield f"gradient, {name}", both(nets, lambda net, y=y: net.gradient(x, y))
+        yield (
+            f"deltas, {name}",
+            both(nets, lambda net, y=y: np.concatenate([d.ravel() for d in net.step_gradients(x, y)])),
+        )
+        for net in nets:
+            net.fit(x, y, optimizer=fnn.Adam(0.05, clip=0.1), batch_size=3, validation=(x, y))
+        yield f"trained, {name}", both(nets, lambda net: net.parameters)
+        yield f"outputs, {name}", both(nets, lambda net: net(x))
+        yield f"loss, {name}", both(nets, lambda net, y=y: [*net.evaluate(x, y).values()])
 
-    products.TINY = products.Shapes(shape, shape, shape)
-    for name, difference in training(dtype):
-        yield f"{name} {tuple(shape)}", difference
+
+def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
+    """With blocks of several threads: tiles of two shapes, and sequences."""
+    for shape in (products.Shape(4, 4, 4, 2, 2, 2), products.Shape(8, 4, 2, 4, 2, 1)):
+        products.TINY = products.Shapes(shape, shape, shape)
+        for name, difference in training(dtype):
+            yield f"{name} {tuple(shape)}", difference
+    steps.TINY = steps.Slice(2, 3, 4)
+    yield from sequences(dtype)
 
 
 def watching(dtype: str) -> Iterator[tuple[str, float]]:
@@ -116,10 +147,6 @@ if __name__ == "__main__":
     # The simulator's own thread spins; without this it keeps Python's lock for 5 ms at a time.
     sys.setswitchinterval(1e-4)
     dtype, *rest = sys.argv[1:]
-    if rest:
-        from fastnn.cuda.products import Shape
-
-        parts = [of_shape(dtype, Shape(4, 4, 4, 2, 2, 2)), of_shape(dtype, Shape(8, 4, 2, 4, 2, 1))]
-    else:
-        parts = [formulas(dtype), training(dtype), watching(dtype)] if dtype == "float32" else [training(dtype)]
-    json.dump({name: difference for part in parts for name, difference in part}, sys.stdout)
+    parts = {"": [training, sequences, formulas, watching], "threads": [of_threads], "float64": [training, sequences]}
+    chosen = parts[rest[0] if rest else "" if dtype == "float32" else dtype]
+    json.dump({name: difference for part in chosen for name, difference in part(dtype)}, sys.stdout)

@@ -75,19 +75,11 @@ def test_another_device() -> None:
 
 @needs_numba_cuda
 def test_too_much_for_it(python: Python) -> None:
-    """Layers and options that the device does not take, and more than fits into its memory."""
+    """More than fits into its memory, or into places of 32 bits."""
     code = """
 import numpy as np, fastnn as fnn
 from fastnn.cuda import layout, memory
-try:
-    fnn.Network([fnn.Input(2), fnn.LSTM(3), fnn.Dense(2)], device="cuda")
-except ValueError as reason:
-    print(reason)
 net = fnn.Network([2, 3], device="cuda")
-try:
-    net.fit(np.zeros((4, 2)), [0, 1, 2, 0], optimizer=fnn.SGD(1, clip=2), batch_size=2)
-except ValueError as reason:
-    print(reason)
 memory.room = lambda: 2**20
 layout.MOST = 300
 rows = np.zeros((70, 2)), np.zeros(70, int)
@@ -111,10 +103,8 @@ except fnn.DeviceError as reason:
 assert (net.parameters == before).all() and net.epochs == 0
 """
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
-    assert "device: 'cuda'; expected 'cpu' for a network with recurrent layers" in out
     assert "device: batches of 70 rows through layers of (2, 3) units do not fit; expected a smaller batch" in out
     assert out.count("device: data or parameters of 300 numbers or more do not fit") == 2
-    assert "clip=2); expected a clip of 0 on the GPU" in out
     assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out
 
 
@@ -154,13 +144,13 @@ net = fnn.Network([2, 3, 2], device="cuda")
 data = np.eye(2, dtype=np.float32), np.arange(2)
 runner = Runner(net.architecture, net.parameters, data, loss="cross_entropy", optimizer=fnn.Adam(), batch=1)
 runner.run(1, 0.1)
-before, chunk, calls = runner.keep(), runner._chunk, []
+before, chunk, calls = runner.keep(), runner._steps, []
 def interrupted(steps, rate):
     calls.append(steps)
     if len(calls) == 3:
         raise KeyboardInterrupt
     return chunk(steps, rate)
-runner._chunk = interrupted
+runner._steps = interrupted
 try:
     runner.run(3, 1e30)
 except KeyboardInterrupt:

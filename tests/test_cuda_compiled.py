@@ -24,7 +24,7 @@ if find_spec("numba_cuda") is None:
 
 from numba import cuda, types
 
-from fastnn.cuda import fused, phases, products, weights
+from fastnn.cuda import clipping, fused, phases, products, recurrent, steps, weights
 from fastnn.cuda.target import toolkit_missing
 from fastnn.losses import LOSSES
 
@@ -48,10 +48,14 @@ def arguments(F: type) -> dict[str, tuple[Any, ...]]:
         "take": (a, a, table, *rates, order, words, s),
         "forward": (a, a, a, table, a, *rates, order, words, s, s),
         "lose": (a, s, a, table, a, order, words, a, a, a, s, s),
-        "backward": (a, a, table, a, *rates, order, words, s, s),
+        "backward": (a, a, a, table, a, *rates, order, words, s, s),
         "change": (a, a, a, a, a, table, order, words, c, table, mask, types.boolean, a, arrived, s),
         "rows": (a, a, a, a, table, a, *rates, order, words, a, a, s),
         "advance": (words, words.dtype),
+        "measure": (a, c),
+        "clip": (a, a, a, a, c, NUMBER[F], c, words, s),
+        "steps": (a, a, a, a, s, a, table, a, *rates, order, words, a, a, s, s),
+        "turn": (a, a, table),
     }
 
 
@@ -65,6 +69,12 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
         for rule, slots in (("sgd", 0), ("sgd", 1), ("adam", 2), (None, 0)):
             name = f"change {size} {rule or 'gradient'} {slots}"
             found[name] = lambda shape=shape, rule=rule, slots=slots: weights.change(F, shape, rule, slots)
+    found["measure"] = lambda: clipping.measure(F)
+    for rule, slots in (("sgd", 0), ("adam", 2)):
+        found[f"clip {rule}"] = lambda rule=rule, slots=slots: clipping.update(F, rule, slots)
+    found["turn"] = lambda: recurrent.turn(F)
+    for cut in (steps.FEW, steps.MANY):
+        found[f"steps {cut.rows}"] = lambda cut=cut: recurrent.rows(F, cut, "cross_entropy")
     for loss, entry in LOSSES.items():
         found[f"lose {loss}"] = lambda loss=loss: phases.lose(F, loss)
         row = 1 if entry.labels else fused.WIDEST

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnn import compiler
-from fastnn.cells import Loop
 from fastnn.cpu import blocks, plan, sequences, train
 from fastnn.cpu.gemm import gemm_address, panel_columns, transpose_address
 from fastnn.cpu.pace import Pace
@@ -17,23 +16,11 @@ from fastnn.cpu.phases import GRAIN, PART, ROWS, Data, Net, Work
 from fastnn.cpu.predict import new_table
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team
-from fastnn.optimizers import WIDTH, Optimizer
+from fastnn.optimizers import WIDTH
+from fastnn.runner import Architecture, BaseRunner, Kept, Result, join
 
 SPARE = 64  # numbers behind an array that a whole vector may read, and nobody uses
 _EMPTY = Data(0, 0, 0, 0, 0)
-
-
-class Architecture(NamedTuple):
-    """What a network is, apart from its numbers."""
-
-    sizes: tuple[int, ...]
-    activations: tuple[str, ...]  # one a layer
-    slopes: tuple[float, ...]
-    dropout: tuple[float, ...]  # L + 1: of the inputs and of each layer's outputs
-    F: type
-    seed: int
-    masks: tuple[np.ndarray | None, ...] = ()  # one a layer, uint8 (fan_in, fan_out); none where no layer has any
-    loops: tuple[Loop | None, ...] = ()  # one a layer, None for a dense one; none where no layer is recurrent
 
 
 def aligned(count: int, F: Any) -> np.ndarray:
@@ -88,80 +75,37 @@ def build(
     return net._replace(table=new_table(net, workers))
 
 
-class Result(NamedTuple):
-    """What a chunk of steps gave."""
-
-    losses: np.ndarray  # (steps,) mean loss of each batch
-    hits: np.ndarray  # (steps,) targets predicted right: a row has one, or one at each time step
-    rows: np.ndarray  # (steps,) samples in each batch
-    validation: np.ndarray  # (epochs ended, 2): mean loss, hits
-    diverged: bool  # the step after the last would have made a number non-finite; parameters are as before it
-
-
-class Kept(NamedTuple):
-    """All that training goes on from: the number of updates, and copies of parameters and optimizer's memory."""
-
-    step: int
-    arrays: tuple[np.ndarray, ...]
-
-
-def join(results: list[Result], diverged: bool) -> Result:
-    """Chunks that ran one after the other as one."""
-    if len(results) == 1:
-        return results[0]._replace(diverged=diverged)
-    nothing = Result(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 2)), diverged)
-    losses, hits, rows, validation = (np.concatenate(parts) for parts in list(zip(nothing, *results, strict=True))[:4])
-    return Result(losses, hits, rows, validation, diverged)
-
-
 def describe_data(inputs: np.ndarray, targets: np.ndarray) -> Data:
     """Addresses of C-contiguous arrays, which the caller keeps alive."""
     rows = inputs.shape[0]
     return Data(inputs.ctypes.data, inputs.size // rows, targets.ctypes.data, targets.nbytes // rows, rows)
 
 
-class Runner:
-    """Trains one network on one data set: buffers for one batch size, the optimizer's memory, a team of threads.
+class Runner(BaseRunner):
+    """The CPU's: buffers for one batch size, the optimizer's memory, a team of threads."""
 
-    `inputs` (n, fan_in) and `targets` ((n,) int64 or (n, fan_out)) have been checked; of sequences they have time steps
-    behind the n. `first_epoch` moves the shuffling on for a network that was trained before.
-    """
-
-    def __init__(
+    def _build(
         self,
-        architecture: Architecture,
-        parameters: np.ndarray,
         data: tuple[np.ndarray, np.ndarray],
-        *,
+        validation: tuple[np.ndarray, np.ndarray] | None,
         loss: str,
-        optimizer: Optimizer | None,
-        batch: int,
-        shuffle: bool = True,
-        validation: tuple[np.ndarray, np.ndarray] | None = None,
-        threads: int | None = None,
-        first_epoch: int = 0,
-        target: np.ndarray | None = None,
+        threads: int | None,
     ) -> None:
+        architecture, parameters, optimizer, batch = self.architecture, self.parameters, self.optimizer, self.batch
         F, sizes = architecture.F, architecture.sizes
         time_steps = data[0].shape[1] if architecture.loops else 1
         flops = plan.flops(sizes, batch, architecture.loops, time_steps)
         self.pace = Pace(plan.candidates(flops, batch, threads))
         most = max(self.pace.candidates)
-        self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
         self._kept = (data, validation)
-        self.parameters = parameters
-        self.samples = data[0].shape[0]
-        self.per_epoch = -(-self.samples // batch)
-        self.first = first_epoch * self.per_epoch
-        self.step = 0  # updates done by this runner
         with compiler.preparing():
             evaluated = 1 if validation is None or not architecture.loops else validation[0].shape[1]
             self.net = build(architecture, parameters, most, predicts=bool(architecture.loops), steps=evaluated)
             loss_address = blocks.loss(loss, F)
-            update = -1 if optimizer is None else blocks.update(optimizer.name, optimizer.slots, F)
-        slots = 0 if optimizer is None else optimizer.slots
-        self.memory = [aligned(parameters.size if slots > k else 0, F) for k in range(2)]
-        work, matrices = self._work(loss_address, update, parameters if target is None else target, most, time_steps)
+            update = -1 if optimizer is None else blocks.update(optimizer.name, self.slots, F)
+        self.memory = [aligned(parameters.size if self.slots > k else 0, F) for k in range(2)]
+        target = parameters if self.target is None else self.target
+        work, matrices = self._work(loss_address, update, target, most, time_steps)
         self.works = {n: work._replace(firsts=plan.firsts(work.tiles, matrices, n)) for n in {1, *self.pace.candidates}}
         self.data = describe_data(*data)
         self.validation = _EMPTY if validation is None else describe_data(*validation)
@@ -169,7 +113,6 @@ class Runner:
         self.counting = np.arange(ROWS, dtype=np.int64)
         self.val_sums = np.zeros((-(-self.validation.samples // ROWS), 2))
         self.team = Team(most)
-        self._before: Kept | None = None  # as the latest chunk began
         # An evaluation of the validation data takes as long as so many steps.
         forward = 2 * self.validation.samples * sum(a * b for a, b in pairwise(sizes))
         self._evaluation = forward / plan.flops(sizes, batch)
@@ -271,38 +214,13 @@ class Runner:
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
-    @property
-    def epoch(self) -> int:
-        """Epochs that this runner has completed."""
-        return self.step // self.per_epoch
-
-    @property
-    def steps_left_in_epoch(self) -> int:
-        return self.per_epoch - self.step % self.per_epoch
-
-    def run(self, steps: int, rate: float) -> Result:
-        """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters.
-
-        An exception (Ctrl-C) leaves everything as it was before.
-        """
-        assert self.optimizer is not None
-        before = self._before = self.keep(self._before)
-        try:
-            results = []
-            for workers, some in self.pace.plan(steps):
-                began = time.perf_counter()
-                results.append(self._chunk(some, rate, workers))
-                self.pace.note(
-                    workers, some + len(results[-1].validation) * self._evaluation, time.perf_counter() - began
-                )
-            result = join(results, False)
-            if np.isfinite(result.losses).all() and self._finite():
-                return result
-            self.bring_back(before)
-            return self._replay(steps, rate)
-        except BaseException:
-            self.bring_back(before)
-            raise
+    def _steps(self, steps: int, rate: float) -> Result:
+        results = []
+        for workers, some in self.pace.plan(steps):
+            began = time.perf_counter()
+            results.append(self._chunk(some, rate, workers))
+            self.pace.note(workers, some + len(results[-1].validation) * self._evaluation, time.perf_counter() - began)
+        return join(results, False)
 
     def keep(self, old: Kept | None = None) -> Kept:
         """What `bring_back` needs, in the arrays of `old` where it is given."""
@@ -320,22 +238,7 @@ class Runner:
         if self.shuffle:
             train.fill_order(self.order, self.net.seed, (self.first + kept.step) // self.per_epoch)
 
-    def _finite(self) -> bool:
-        with np.errstate(all="ignore"):
-            return bool(np.isfinite(self.parameters.sum()) or np.isfinite(self.parameters).all())
-
-    def _replay(self, steps: int, rate: float) -> Result:
-        """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
-        done: list[Result] = []
-        before = None
-        for _ in range(steps):
-            before = self.keep(before)
-            one = self._chunk(1, rate)
-            if not (np.isfinite(one.losses).all() and self._finite()):
-                self.bring_back(before)
-                break
-            done.append(one)
-        return join(done, True)
+    _mark, _go_back = keep, bring_back
 
     def _chunk(self, steps: int, rate: float, workers: int | None = None, evaluate: bool = False) -> Result:
         if self.optimizer is None:
@@ -375,10 +278,6 @@ class Runner:
         self.team.run(train.train, self.net, work, self.data, run, barrier=work.barrier, workers=workers)
         return result
 
-    def _rows(self, steps: int) -> np.ndarray:
-        position = (self.step + np.arange(steps)) % self.per_epoch
-        return np.minimum(self.batch, self.samples - position * self.batch)
-
     def gradient(self) -> float:
         """One pass over the whole data as one batch; the gradient goes to `target`. Returns the mean loss."""
         return float(self._chunk(1, 0.0).losses[0])
@@ -387,6 +286,10 @@ class Runner:
         """Mean loss on the validation data, and the number of targets predicted right."""
         mean, hits = self._chunk(0, 0.0, evaluate=True).validation[0]
         return float(mean), float(hits)
+
+    def deltas(self, rows: int) -> list[np.ndarray]:
+        """Deltas of the sums (rows, T, sums) of each recurrent layer, after a batch of `rows` went through; copies."""
+        return sequences.deltas(self.work, rows) if self.architecture.loops else []
 
     def close(self) -> None:
         self.team.close()

@@ -16,6 +16,7 @@ from fastnn.cpu.many import STATES, TRAINING, Many, train_many
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team, cores
 from fastnn.optimizers import WIDTH, Optimizer
+from fastnn.runner import Architecture
 
 CHUNK_SECONDS = 0.2  # of one compiled call: long enough that what happens once a call is nothing beside it
 MOST_STEPS = 500_000  # of all networks in a chunk: bounds the table of coefficients (32 bytes a step in float32)
@@ -36,7 +37,7 @@ class ManyRunner:
 
     def __init__(
         self,
-        architecture: engine.Architecture,
+        architecture: Architecture,
         parameters: np.ndarray,
         data: tuple[np.ndarray, np.ndarray],
         *,
@@ -197,7 +198,7 @@ class ManyRunner:
         return self.many.steps // self.per_epoch
 
 
-def fits(architecture: engine.Architecture, batch: int) -> bool:
+def fits(architecture: Architecture, batch: int) -> bool:
     """Whether networks of this kind may go abreast, and are so small that they gain by it."""
     P = engine.plan.offsets(architecture.sizes, architecture.loops)[2]
     units = sum(architecture.sizes)

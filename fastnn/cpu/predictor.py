@@ -9,6 +9,7 @@ from fastnn.cpu import blocks, engine, plan, predict, recurrent
 from fastnn.cpu.phases import GRAIN, ROWS
 from fastnn.cpu.primitives import new_barrier
 from fastnn.cpu.team import Team, cores
+from fastnn.runner import Architecture
 
 # Nanoseconds of work: to wake a second thread and to wait for it took 150,000 to 250,000 on two virtual cores.
 THREADS_FROM = 1_500_000
@@ -23,7 +24,7 @@ class Predictor:
     write as axes of their own.
     """
 
-    def __init__(self, architecture: engine.Architecture, parameters: np.ndarray, steps: int = 1) -> None:
+    def __init__(self, architecture: Architecture, parameters: np.ndarray, steps: int = 1) -> None:
         self.architecture, self.steps = architecture, steps
         self.most = cores()
         with compiler.preparing():

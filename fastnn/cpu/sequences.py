@@ -145,3 +145,14 @@ def for_prediction(architecture: Any, net: Net, steps: int, workers: int, aligne
     own[recurrent.COUNTING] = own.ctypes.data + found.table.nbytes
     net = net._replace(scratch=scratch, own=own)
     return net._replace(table=recurrent.new_table(net, workers, steps, going))
+
+
+def deltas(work: Work, rows: int) -> list[np.ndarray]:
+    """Deltas of the sums (rows, T, sums) of each recurrent layer, after a batch of `rows` went through; copies."""
+    found = []
+    for e in work.unrolled[TOP:].reshape(-1, SIZES):
+        if e[recurrent.CELL]:
+            start, steps, row = (int(e[field]) for field in (recurrent.DZ, recurrent.STEPS, recurrent.Z_ROW))
+            all_steps = work.buffer[start : start + steps * rows * row].reshape(steps, rows, row)
+            found.append(all_steps[:, :, : int(e[recurrent.SUMS])].transpose(1, 0, 2).copy())
+    return found

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.engine import Architecture
 from fastnn.cuda import fused, layout, phases
 from fastnn.cuda.memory import upload
 from fastnn.cuda.products import shape_for, shapes, tiles
 from fastnn.cuda.target import SIMULATED, cuda
+from fastnn.runner import Architecture
 
 EVALUATED = 8 if SIMULATED else 4096  # rows of an evaluation or prediction that go through the network together
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Batches:
         F = architecture.F
         self.architecture, self.F, self.parameters, self.batch = architecture, F, parameters, batch
         self.samples, self.target_row = len(inputs), int(np.prod(targets.shape[1:]))
-        self.layout = layout.layout(architecture, batch, training=training)
+        self.layout = self._lay_out(inputs, batch, training)
         self.table, self.slopes = upload(self.layout.table), upload(self.layout.slopes)
         self.edges, self.scales = upload(self.layout.edges), upload(self.layout.scales)
         self.inputs, self.targets = upload(inputs.reshape(-1)), upload(targets.reshape(-1).astype(F, copy=False))
@@ -42,11 +42,18 @@ class Batches:
         self._state = np.zeros(phases.WORDS, np.uint64)
         self._state[[phases.BATCH, phases.SAMPLES, phases.SEED]] = batch, self.samples, architecture.seed
         self.state = upload(self._state)
-        shape = shapes(F)
-        self._fused = training and max(architecture.sizes[1:]) <= fused.WIDEST
-        if training and not self._fused:
+        self._prepare(loss, training)
+
+    def _lay_out(self, inputs: np.ndarray, batch: int, training: bool) -> layout.Layout:
+        return layout.layout(self.architecture, batch, training=training)
+
+    def _prepare(self, loss: str, training: bool) -> None:
+        """Choose the kernels."""
+        F, shape = self.F, shapes(self.F)
+        fits = max(self.architecture.sizes[1:]) <= fused.WIDEST
+        if training and not fits:
             log.debug("a layer of more than %d units: one launch a layer", fused.WIDEST)
-        self._rows = fused.rows(F, shape.rows, loss, self.target_row) if self._fused else None
+        self._rows = fused.rows(F, shape.rows, loss, self.target_row) if training and fits else None
         self._height, self._threads = shape.rows.rows, shape.rows.threads
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
 
@@ -58,8 +65,7 @@ class Batches:
     def rows(self, s: int, stream: Any = 0) -> None:
         """The row phase of batch s: outputs, losses and deltas."""
         if self._rows is None:
-            self.forward(s, stream)
-            self.lose(s, stream)
+            self.losses_of(s, stream)
             self.backward(s, stream)
             return
         self._rows[-(-self.batch // self._height), self._threads, stream](
@@ -82,6 +88,11 @@ class Batches:
                 self.state, np.uint32(layer), number,
             )  # fmt: skip
 
+    def losses_of(self, s: int, stream: Any = 0) -> None:
+        """Outputs, losses and hits for batch s."""
+        self.forward(s, stream)
+        self.lose(s, stream)
+
     def lose(self, s: int, stream: Any = 0) -> None:
         """Losses, hits and deltas of the last layer for batch s."""
         self._lose[-(-self.batch // phases.THREADS), phases.THREADS, stream](
@@ -95,9 +106,24 @@ class Batches:
             fan_in = self.architecture.sizes[layer]
             shape = shape_for(self.F, self.batch, fan_in)
             phases.backward(self.F, shape)[tiles(self.batch, fan_in, shape), shape.threads, stream](
-                self.parameters, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order, self.state,
-                np.uint32(layer), np.uint32(s),
+                self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
+                self.state, np.uint32(layer), np.uint32(s),
             )  # fmt: skip
+
+    def layer(self, number: int, rows: int) -> np.ndarray:
+        """Outputs (steps * rows, units) of a layer, 0 the first after the inputs, of a batch of `rows`."""
+        place, steps = self.layout.outputs[number]
+        width = self.architecture.sizes[number + 1]
+        found: np.ndarray = self.buffer[place : place + steps * rows * width].copy_to_host()
+        return found.reshape(-1, width)
+
+    def outputs(self, rows: int) -> np.ndarray:
+        """The last layer's outputs (rows, units)."""
+        return self.layer(len(self.layout.outputs) - 1, rows)
+
+    def deltas(self, rows: int) -> list[np.ndarray]:
+        """Deltas of the sums of recurrent layers, of which there are none here."""
+        return []
 
     def results(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sums of losses and hits of the batches in the first slots, which have `rows` rows, as float64."""
@@ -114,8 +140,7 @@ class Batches:
         blocks = -(-self.samples // self.batch)
         self.seek(0, 0, 0)
         for b in range(blocks):
-            self.forward(b)
-            self.lose(b)
+            self.losses_of(b)
         rows = np.minimum(self.batch, self.samples - np.arange(blocks) * self.batch)
         losses, hits = self.results(rows)
         return float(losses.sum() / self.samples), float(hits.sum())

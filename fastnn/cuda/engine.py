@@ -7,108 +7,92 @@ stays on the device.
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fastnn.cpu import plan, train
-from fastnn.cpu.engine import Architecture, Kept, Result, join
-from fastnn.cuda import layout, weights
-from fastnn.cuda.batches import EVALUATED, Batches
+from fastnn.cuda import clipping, layout, weights
+from fastnn.cuda.batches import Batches
 from fastnn.cuda.graphs import Graphs
 from fastnn.cuda.memory import check_room, guarded, upload
+from fastnn.cuda.phases import THREADS
+from fastnn.cuda.sequences import batches, evaluated, laid_out
 from fastnn.cuda.target import cuda
-from fastnn.errors import is_finite
-from fastnn.optimizers import WIDTH, Optimizer
+from fastnn.optimizers import WIDTH
+from fastnn.runner import BaseRunner, Kept, Result, join
 
 MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
 MOST_STEPS = 4096
 
 
-class Runner:
-    """Trains one network on one data set on the GPU: the arguments and names of `cpu.engine.Runner`.
+class Runner(BaseRunner):
+    """The GPU's; `threads` has no meaning here. Raises DeviceError where the GPU's memory is too small."""
 
-    `threads` has no meaning here. Raises DeviceError where the GPU's memory is too small.
-    """
-
-    workers = 1
-
-    def __init__(
+    def _build(
         self,
-        architecture: Architecture,
-        parameters: np.ndarray,
         data: tuple[np.ndarray, np.ndarray],
-        *,
+        validation: tuple[np.ndarray, np.ndarray] | None,
         loss: str,
-        optimizer: Optimizer | None,
-        batch: int,
-        shuffle: bool = True,
-        validation: tuple[np.ndarray, np.ndarray] | None = None,
-        threads: int | None = None,
-        first_epoch: int = 0,
-        target: np.ndarray | None = None,
+        threads: int | None,
     ) -> None:
-        if optimizer is not None and optimizer.clip:
-            raise ValueError(f"optimizer: {optimizer!r}; expected a clip of 0 on the GPU")
-        F, sizes = architecture.F, architecture.sizes
-        self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
-        self.parameters, self._target = parameters, target
-        self.samples = len(data[0])
-        self.per_epoch = -(-self.samples // batch)
-        self.first = first_epoch * self.per_epoch
-        self.step = 0
+        architecture, F, sizes = self.architecture, self.architecture.F, self.architecture.sizes
+        begins, biases, _ = plan.offsets(sizes, architecture.loops)
         self.validation = SimpleNamespace(samples=0 if validation is None else len(validation[0]))
-        weights, biases, _ = plan.offsets(sizes)
-        self.net = SimpleNamespace(sizes=sizes, weight=weights, bias=biases, seed=architecture.seed)
-        self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // batch))
-        layout.check_sizes(*data, *(validation or ()), parameters)
+        self.net = SimpleNamespace(sizes=sizes, weight=begins, bias=biases, seed=architecture.seed)
+        self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // self.batch))
+        layout.check_sizes(*data, *(validation or ()), self.parameters)
         with guarded("its memory was filled"):
             check_room("training", self._bytes(data, validation))
-            self._parameters = upload(parameters)
-            slots = 0 if optimizer is None else optimizer.slots
-            self._memory = [upload(np.zeros(parameters.size if slots > k else 1, F)) for k in range(2)]
-            self._backup = [cuda.device_array(array.size, F) for array in self._memory[:slots]]
+            self._parameters = upload(self.parameters)
+            self._memory = [upload(np.zeros(self.parameters.size if self.slots > k else 1, F)) for k in range(2)]
             self._coefficients = cuda.device_array((self._slots, WIDTH), F)
             self._gradient: Any = None
-            self.batches = Batches(
-                architecture, self._parameters, *data, batch, loss=loss, slots=self._slots, training=True
+            self.batches: Batches = batches(
+                architecture, self._parameters, *data, self.batch, loss=loss, slots=self._slots, training=True
             )
-            self._scored = None
+            self._scored: Batches | None = None
             if validation is not None:
-                rows = min(EVALUATED, len(validation[0]))
+                rows = evaluated(architecture, validation[0])
                 blocks = -(-len(validation[0]) // rows)
-                self._scored = Batches(architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
-        self._prepare_change(None if optimizer is None else optimizer.name, slots)
+                self._scored = batches(architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
+        self._prepare_change()
         self._mask = plan.mask(sizes, architecture.masks)
         self._mask_there = upload(self._mask if self._mask.size else np.ones(1, np.uint8))
         self._order = np.arange(self.samples, dtype=np.int64)
         self._epoch_there = -1  # whose order is on the device
 
-    def _prepare_change(self, rule: str | None, slots: int) -> None:
-        F, sizes = self.architecture.F, self.architecture.sizes
-        shape = weights.shape_for(F, sizes, self.batch)
-        tiles = layout.tiles(sizes, shape)
-        parts = weights.parts_of(len(tiles), self.batch)
+    def _prepare_change(self) -> None:
+        F, sizes, matrices = self.architecture.F, self.architecture.sizes, self.batches.layout.matrices
+        lines = self.batches.layout.longest * self.batch
+        shape = weights.shape_for(F, sizes, lines)
+        tiles = layout.tiles(matrices, shape)
+        parts = weights.parts_of(len(tiles), lines)
         self._grid, self._threads = (len(tiles), parts), shape.threads
         partial = cuda.device_array(parts * len(tiles) * shape.rows * shape.columns if parts > 1 else 1, F)
         self._sharing = (partial, upload(np.zeros(len(tiles), np.int32)))
-        self._tiles = upload(tiles)
-        self._change: Any = None if rule is None else weights.change(F, shape, rule, slots)
+        self._tiles, self._matrices = upload(tiles), upload(matrices)
         self._slope = weights.change(F, shape, None, 0)
+        self._clip = 0.0
+        if self.optimizer is not None:
+            self._change: Any = weights.change(F, shape, self.optimizer.name, self.slots)
+            self._clip = float(self.optimizer.clip)
+        if self._clip:
+            self._norms = cuda.device_array((clipping.parts_of(self.parameters.size), 2), F)
         self._graphs = Graphs(self._launch, self.batches.state)
 
     def _bytes(self, data: Any, validation: Any) -> int:
         """What goes to the device; the tables, which are small, are left out."""
         architecture, size = self.architecture, np.dtype(self.architecture.F).itemsize
-        slots = 0 if self.optimizer is None else self.optimizer.slots
-        numbers = self.parameters.size * (2 + 2 * slots) + self._slots * (2 * self.batch + WIDTH)
+        clips = self.optimizer is not None and self.optimizer.clip > 0
+        numbers = self.parameters.size * (2 + 2 * self.slots + clips) + self._slots * (2 * self.batch + WIDTH)
         numbers += sum(array.size for array in (*data, *(validation or ())))
-        numbers += layout.layout(architecture, self.batch, training=True).size
+        numbers += laid_out(architecture, data[0], self.batch, training=True).size
         if validation is not None:
-            rows = min(EVALUATED, len(validation[0]))
-            numbers += layout.layout(architecture, rows, training=False).size + 2 * len(validation[0])
+            rows = evaluated(architecture, validation[0])
+            numbers += laid_out(architecture, validation[0], rows, training=False).size + 2 * len(validation[0])
         return numbers * size + 4 * self.samples
 
     def prepare(self) -> None:
@@ -119,48 +103,31 @@ class Runner:
             self._launch(0, gradient=True)
             if self.optimizer is not None:
                 self._coefficients[:1].copy_to_device(self._table(1, 0.0))
-                self._copy(self._backup, self._memory)
+                before = self._mark(None)
                 self._launch(0)
-                self._copy(self._memory, self._backup)
+                self._go_back(before)
             cuda.synchronize()
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
-    @property
-    def epoch(self) -> int:
-        """Epochs that this runner has completed."""
-        return self.step // self.per_epoch
-
-    @property
-    def steps_left_in_epoch(self) -> int:
-        return self.per_epoch - self.step % self.per_epoch
-
     def run(self, steps: int, rate: float) -> Result:
-        """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters.
+        with guarded("training"):
+            return super().run(steps, rate)
 
-        An exception (Ctrl-C, a GPU that is lost) leaves parameters and `step` as they were before.
-        """
-        assert self.optimizer is not None
-        begin = self.step
-        kept: Kept | None = None
-        try:
-            with guarded("training"):
-                self._copy(self._backup, self._memory)
-                result, parameters = self._chunk(steps, rate)
-                if np.isfinite(result.losses).all() and is_finite(parameters):
-                    np.copyto(self.parameters, parameters)
-                    return result
-                self._go_back(begin)
-                kept = self.keep()
-                return self._replay(steps, rate)
-        except BaseException:
-            self.step = begin
-            with contextlib.suppress(Exception):  # of a GPU that is lost there is no memory to bring back
-                if kept is None:
-                    self._go_back(begin)
-                else:
-                    self.bring_back(kept)
-            raise
+    def _mark(self, old: Kept | None) -> Kept:
+        used = self._memory[: self.slots]
+        if old is None:
+            copies = [cuda.device_array(array.size, self.architecture.F) for array in used]
+            old = Kept(0, (self.parameters.copy(), *copies))
+        np.copyto(old.arrays[0], self.parameters)
+        self._copy(old.arrays[1:], used)
+        return Kept(self.step, old.arrays)
+
+    def _go_back(self, kept: Kept) -> None:
+        np.copyto(self.parameters, kept.arrays[0])
+        self.step = kept.step
+        with guarded("its memory was written"):
+            self._copy(self._memory, kept.arrays[1:])
 
     def _send(self) -> None:
         """The host's parameters to the device; what a caller wrote at masked places is 0 again."""
@@ -168,25 +135,7 @@ class Runner:
             self.parameters[self._mask == 0] = 0
         self._parameters.copy_to_device(self.parameters)
 
-    def _go_back(self, step: int) -> None:
-        self._copy(self._memory, self._backup)
-        self.step = step
-
-    def _replay(self, steps: int, rate: float) -> Result:
-        """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
-        done: list[Result] = []
-        for _ in range(steps):
-            self._copy(self._backup, self._memory)
-            one, parameters = self._chunk(1, rate)
-            if not (np.isfinite(one.losses).all() and is_finite(parameters)):
-                self._go_back(self.step - 1)
-                break
-            np.copyto(self.parameters, parameters)
-            done.append(one)
-        return join(done, True)
-
-    def _chunk(self, steps: int, rate: float) -> tuple[Result, np.ndarray]:
-        """Train `steps` steps from the host's parameters; returns the new ones, which the host does not have yet."""
+    def _steps(self, steps: int, rate: float) -> Result:
         self._send()
         done: list[Result] = []
         validation: list[tuple[float, float]] = []
@@ -194,8 +143,8 @@ class Runner:
             some = min(steps, self._slots)
             done.append(self._piece(some, rate, validation))
             steps -= some
-        scores = np.array(validation).reshape(-1, 2)
-        return join(done, False)._replace(validation=scores), self._parameters.copy_to_host()
+        self._parameters.copy_to_host(self.parameters)
+        return join(done, False)._replace(validation=np.array(validation).reshape(-1, 2))
 
     def _piece(self, steps: int, rate: float, validation: list[tuple[float, float]]) -> Result:
         """As many steps as there are slots for results, or fewer; scores of the epochs that end go to `validation`."""
@@ -218,10 +167,6 @@ class Runner:
             table: np.ndarray = self.optimizer.coefficients(self.step + 1, steps, rate).astype(self.architecture.F)
         return table
 
-    def _rows(self, steps: int) -> np.ndarray:
-        position = (self.step + np.arange(steps)) % self.per_epoch
-        return np.minimum(self.batch, self.samples - position * self.batch)
-
     def _aim(self, slot: int) -> None:
         """Make the next step the first of those that are launched, its results to go to `slot`."""
         epoch = (self.first + self.step) // self.per_epoch
@@ -235,17 +180,29 @@ class Runner:
         """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""
         batches = self.batches
         batches.rows(s, stream)
-        if gradient and self._gradient is None:
+        apart = gradient or self._clip > 0
+        if apart and self._gradient is None:
             self._gradient = cuda.device_array(self.parameters.size, self.architecture.F)
-        kernel, target = (self._slope, self._gradient) if gradient else (self._change, self._parameters)
+        kernel, target = (self._slope, self._gradient) if apart else (self._change, self._parameters)
         kernel[self._grid, self._threads, stream](
-            target, *self._memory, batches.inputs, batches.buffer, batches.table, batches.order, batches.state,
+            target, *self._memory, batches.inputs, batches.buffer, self._matrices, batches.order, batches.state,
             self._coefficients, self._tiles, self._mask_there, self._mask.size > 0, *self._sharing, np.uint32(s),
+        )  # fmt: skip
+        if apart and not gradient:
+            self._update_clipped(s, stream)
+
+    def _update_clipped(self, s: int, stream: Any) -> None:
+        assert self.optimizer is not None
+        F, parts = self.architecture.F, len(self._norms)
+        clipping.measure(F)[parts, THREADS, stream](self._gradient, self._norms)
+        clipping.update(F, self.optimizer.name, self.slots)[parts, THREADS, stream](
+            self._parameters, *self._memory, self._gradient, self._norms, F(self._clip), self._coefficients,
+            self.batches.state, np.uint32(s),
         )  # fmt: skip
 
     def gradient(self, target: np.ndarray | None = None) -> float:
         """The next batch's gradient goes to `target`, in the host's memory. Returns the batch's mean loss."""
-        target = self._target if target is None else target
+        target = self.target if target is None else target
         assert target is not None
         with guarded("computing a gradient"):
             self._send()
@@ -269,7 +226,7 @@ class Runner:
     # ---- state -------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _copy(targets: list[Any], sources: list[Any]) -> None:
+    def _copy(targets: Sequence[Any], sources: Sequence[Any]) -> None:
         for target, source in zip(targets, sources, strict=False):
             target.copy_to_device(source)
 
@@ -277,7 +234,7 @@ class Runner:
     def memory(self) -> list[np.ndarray]:
         """Copies of what the optimizer remembers, as the CPU's engine holds it: two arrays, empty where unused."""
         nothing: np.ndarray = np.zeros(0, self.architecture.F)
-        used = [array.copy_to_host() for array in self._memory[: len(self._backup)]]
+        used = [array.copy_to_host() for array in self._memory[: self.slots]]
         return [*used, nothing, nothing][:2]
 
     def keep(self) -> Kept:
@@ -289,9 +246,14 @@ class Runner:
         """Put the runner where it was; arrays must have the sizes that `keep` gave."""
         np.copyto(self.parameters, kept.arrays[0])
         with guarded("its memory was written"):
-            for array, old in zip(self._memory[: len(self._backup)], kept.arrays[1:], strict=False):
+            for array, old in zip(self._memory[: self.slots], kept.arrays[1:], strict=False):
                 array.copy_to_device(np.ascontiguousarray(old))
         self.step = kept.step
+
+    def deltas(self, rows: int) -> list[np.ndarray]:
+        """Deltas of the sums (rows, T, sums) of each recurrent layer, after a batch of `rows` went through; copies."""
+        with guarded("its memory was read"):
+            return self.batches.deltas(rows)
 
     def close(self) -> None:
         """The device's memory goes with the runner."""

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda.target import callee, device
+from fastnn.cells import CELLS
+from fastnn.cuda.target import callee, device, of_few
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.random import dropout_draws
 
 CODES = {name: np.uint32(code) for code, name in enumerate(ACTIVATIONS)}
+KINDS = {name: np.uint32(1 + code) for code, name in enumerate(CELLS)}  # 0: none, a dense layer
 
 
 @lru_cache
@@ -47,6 +49,57 @@ def _either(F: type, code: Any, formula: Any, others: Any) -> Any:
         if which == code:
             return F(formula(x, slope))
         return F(others(which, x, slope))
+
+    return choose
+
+
+@lru_cache
+def cells(F: type) -> tuple[Any, Any]:
+    """forward(code, ...) and backward(code, ...) of the cell whose number is `code`, over one row as in the registry.
+
+    With U = 1 they are those of one unit, whose gates and sums stand side by side.
+    """
+    pairs = {KINDS[name]: cell.make(F) for name, cell in CELLS.items() if cell.make is not None}
+    forward: Any = None
+    backward: Any = None
+    for code, (there, back) in pairs.items():
+        forward = _which_forward(code, of_few(there), forward)
+        backward = _which_backward(code, of_few(back), backward)
+    return forward, backward
+
+
+@device
+def _no_forward(which, z, s, before, h, c, last, U, first):
+    pass
+
+
+def _which_forward(code: Any, formula: Any, others: Any) -> Any:
+    others = _no_forward if others is None else others
+
+    @device
+    def choose(which, z, s, before, h, c, last, U, first):
+        if which == code:
+            formula(z, s, before, h, c, last, U, first)
+        else:
+            others(which, z, s, before, h, c, last, U, first)
+
+    return choose
+
+
+@device
+def _no_backward(which, z, s, before, c, last, dh, dc, dz, ds, U, first):
+    pass
+
+
+def _which_backward(code: Any, formula: Any, others: Any) -> Any:
+    others = _no_backward if others is None else others
+
+    @device
+    def choose(which, z, s, before, c, last, dh, dc, dz, ds, U, first):
+        if which == code:
+            formula(z, s, before, c, last, dh, dc, dz, ds, U, first)
+        else:
+            others(which, z, s, before, c, last, dh, dc, dz, ds, U, first)
 
     return choose
 

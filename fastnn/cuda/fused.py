@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.cuda import formulas
 from fastnn.cuda.phases import BATCH, CODE, DELTA, IN, OUT, SLOT, WROTE, backward_tile, batch_of, forward_tile, take_one
 from fastnn.cuda.products import Shape, room
-from fastnn.cuda.target import cuda, kernel, number
+from fastnn.cuda.target import ALIGNED, cuda, kernel, number
 
 WIDEST = 128  # units of a layer but the inputs: wider ones have tiles for all multiprocessors
 U = np.uint32
@@ -33,8 +33,8 @@ def rows(F: type, shape: Shape, loss: str, target_row: int) -> Any:
 
     @kernel(shape.threads)
     def all_layers(parameters, inputs, targets, buffer, table, slopes, edges, scales, order, state, losses, hits, s):
-        left = cuda.shared.array(slab_a, kind)
-        right = cuda.shared.array(slab_b, kind)
+        left = cuda.shared.array(slab_a, kind, ALIGNED)
+        right = cuda.shared.array(slab_b, kind, ALIGNED)
         parts = cuda.shared.array(shares, kind)
         z = cuda.shared.array(row_z, kind)
         t = cuda.shared.array(row_t, kind)
@@ -87,7 +87,7 @@ def rows(F: type, shape: Shape, loss: str, target_row: int) -> Any:
             above = U(layers - back)
             for n0 in range(U(0), table[above, IN], U(columns_of)):
                 backward(
-                    parameters, buffer, table, slopes, edges, scales, order, state, above, s, m0, U(n0),
+                    parameters, inputs, buffer, table, slopes, edges, scales, order, state, above, s, m0, U(n0),
                     left, right, parts, out,
                 )  # fmt: skip
             cuda.syncthreads()

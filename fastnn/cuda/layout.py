@@ -8,23 +8,38 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.cpu import plan
-from fastnn.cpu.engine import Architecture
 from fastnn.cuda import phases
 from fastnn.cuda.formulas import CODES
 from fastnn.cuda.products import Shape
 from fastnn.errors import DeviceError
+from fastnn.runner import Architecture
 
 MOST = 2**32  # numbers in an array: places in it are 32 bits wide
 
 
+class Outputs(NamedTuple):
+    """Where a layer's outputs, before the next one's dropout, are in the buffer: (steps, rows, units)."""
+
+    place: int
+    steps: int
+
+
 class Layout(NamedTuple):
-    """What kernels read of a network beside its parameters; see `phases`."""
+    """What kernels read of a network beside its parameters; see `phases`, and `recurrent` for networks with loops."""
 
     table: np.ndarray  # uint32 (L, FIELDS)
+    matrices: np.ndarray  # uint32 (M, MATRIX)
     slopes: np.ndarray  # F (L,)
     edges: np.ndarray  # uint64 (L,)
     scales: np.ndarray  # F (L,)
     size: int  # numbers in the buffer
+    outputs: tuple[Outputs, ...]
+    turned: np.ndarray  # uint32 (n, 4): the weights whose transposes are needed; none in a network without loops
+
+    @property
+    def longest(self) -> int:
+        """Time steps of the longest sum over a batch."""
+        return int(self.matrices[:, phases.LINES].max())
 
 
 def check_sizes(*arrays: np.ndarray) -> None:
@@ -33,49 +48,60 @@ def check_sizes(*arrays: np.ndarray) -> None:
         raise DeviceError(f"device: data or parameters of {MOST:,} numbers or more do not fit; use the CPU")
 
 
-def layout(architecture: Architecture, batch: int, *, training: bool) -> Layout:
-    """The layout for batches of `batch` rows; with dropout and deltas where `training`.
+class Space:
+    """The buffer, handed out from its beginning to its end."""
 
-    Raises DeviceError where a place in the buffer takes more than 32 bits.
-    """
-    F, sizes = architecture.F, architecture.sizes
-    rates = architecture.dropout if training else (0.0,) * len(sizes)
-    weights, _, _ = plan.offsets(sizes)
-    table = np.zeros((len(sizes) - 1, phases.FIELDS), np.uint32)
-    end = 0
+    def __init__(self, sizes: tuple[int, ...], batch: int) -> None:
+        self.end, self._sizes, self._batch = 0, sizes, batch
 
-    def reserve(units: int) -> int:
-        nonlocal end
-        begin, end = end, end + -(-batch * units // 32) * 32  # a cache line of 128 bytes
-        if end > MOST:
+    def take(self, rows: int, units: int) -> int:
+        """The place of rows x units numbers; raises DeviceError where a place takes more than 32 bits."""
+        begin, self.end = self.end, self.end + -(-rows * units // 32) * 32  # a cache line of 128 bytes
+        if self.end > MOST:
             raise DeviceError(
-                f"device: batches of {batch:,} rows through layers of {sizes} units do not fit; "
+                f"device: batches of {self._batch:,} rows through layers of {self._sizes} units do not fit; "
                 "expected a smaller batch or narrower layers"
             )
         return begin
 
-    read = reserve(sizes[0]) if rates[0] else 0
+
+def dropout(architecture: Architecture, *, training: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`edges` and `scales` of what each layer reads; the last units have no layer that reads them."""
+    F, rates = architecture.F, architecture.dropout[:-1]
+    edges = np.array([int(float(F(rate if training else 0)) * 2.0**32) for rate in rates], np.uint64)
+    scales: np.ndarray = np.array([F(1) / (F(1) - F(rate)) for rate in rates], F)
+    return edges, scales
+
+
+def layout(architecture: Architecture, batch: int, *, training: bool) -> Layout:
+    """The layout for batches of `batch` rows; with dropout where `training`. Raises DeviceError as Space does."""
+    F, sizes = architecture.F, architecture.sizes
+    edges, scales = dropout(architecture, training=training)
+    weights, biases, _ = plan.offsets(sizes)
+    table = np.zeros((len(sizes) - 1, phases.FIELDS), np.uint32)
+    matrices, outputs = np.zeros((len(table), phases.MATRIX), np.uint32), []
+    space = Space(sizes, batch)
+    read = space.take(batch, sizes[0]) if edges[0] else 0
     for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        wrote = reserve(fan_out)
-        after = reserve(fan_out) if layer + 2 < len(sizes) and rates[layer + 1] else wrote
-        table[layer, [phases.IN, phases.OUT, phases.WEIGHT]] = fan_in, fan_out, weights[layer]
-        table[layer, phases.GATHERED] = layer == 0 and not rates[0]
-        table[layer, [phases.READ, phases.WROTE, phases.NEXT]] = read, wrote, after
-        table[layer, phases.DELTA] = reserve(fan_out)
-        table[layer, phases.CODE] = CODES[architecture.activations[layer]]
+        wrote = space.take(batch, fan_out)
+        after = space.take(batch, fan_out) if layer + 1 < len(edges) and edges[layer + 1] else wrote
+        delta, gathered = space.take(batch, fan_out), layer == 0 and not edges[0]
+        table[layer] = (
+            fan_in, fan_out, weights[layer], gathered, read, wrote, after, delta, CODES[architecture.activations[layer]]
+        )  # fmt: skip
+        matrices[layer] = fan_in, fan_out, weights[layer], biases[layer], read, gathered, delta, 1, 0, 0
+        outputs.append(Outputs(wrote, 1))
         read = after
-    # The last units have no layer that reads them.
-    edges = np.array([int(float(F(rate)) * 2.0**32) for rate in rates[:-1]], np.uint64)
-    scales: np.ndarray = np.array([F(1) / (F(1) - F(rate)) for rate in rates[:-1]], F)
-    return Layout(table, np.array(architecture.slopes, F), edges, scales, end)
+    slopes: np.ndarray = np.array(architecture.slopes, F)
+    return Layout(table, matrices, slopes, edges, scales, space.end, tuple(outputs), np.zeros((0, 4), np.uint32))
 
 
-def tiles(sizes: tuple[int, ...], shape: Shape) -> np.ndarray:
-    """The tiles of all parameters, uint32 (n, 3): layer, first row and column; the last row of a layer is its bias."""
+def tiles(matrices: np.ndarray, shape: Shape) -> np.ndarray:
+    """The tiles of all parameters, uint32 (n, 3): matrix, first row and column; its last row is its bias, if any."""
     rows = [
-        (layer, row, column)
-        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes))
-        for row in range(0, fan_in + 1, shape.rows)
-        for column in range(0, fan_out, shape.columns)
+        (number, row, column)
+        for number, matrix in enumerate(matrices)
+        for row in range(0, int(matrix[phases.ROWS_IN]) + (matrix[phases.BIAS] != phases.NOWHERE), shape.rows)
+        for column in range(0, int(matrix[phases.COLUMNS]), shape.columns)
     ]
     return np.array(rows, np.uint32)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu import observer
-from fastnn.cuda import phases
 from fastnn.cuda.memory import guarded
 
 
@@ -33,12 +32,9 @@ class Observer(observer.Observer):
         return self._tried[:rows]
 
     def _rows(self, unit: int, step: int) -> np.ndarray:
-        runner, rows = self._runner, self._batch(step)
-        width = runner.net.sizes[unit]
-        start = int(runner.batches.layout.table[unit - 1, phases.WROTE])
         with guarded("its outputs were read"):
-            found: np.ndarray = runner.batches.buffer[start : start + rows * width].copy_to_host()
-        return found.reshape(rows, width)
+            found: np.ndarray = self._runner.batches.layer(unit - 1, self._batch(step))
+        return found
 
     def outputs(self, layer: int, step: int, ends: tuple[float, float], bins: int) -> observer.Summary:
         rows = self._rows(layer + 1, step)

@@ -21,7 +21,7 @@ import numpy as np
 
 from fastnn.cuda import formulas
 from fastnn.cuda.products import Shape, place, product, room
-from fastnn.cuda.target import cuda, device, kernel, number, plain
+from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number, plain
 
 # A layer's row of the table. READ, WROTE, NEXT and DELTA are places in the buffer: of what the layer reads, of its
 # outputs before and after the next layer's dropout, and of the deltas of its outputs.
@@ -33,7 +33,14 @@ IN, OUT, WEIGHT, GATHERED, READ, WROTE, NEXT, DELTA, CODE = range(FIELDS)
 WORDS = 6
 POSITION, SLOT, STEP, BATCH, SAMPLES, SEED = range(WORDS)
 
-THREADS = 128  # of a block that takes elements or rows one by one
+# A row of `matrices`, for the gradient x^T dz of a matrix of weights: the columns of x and of dz, where the weights and
+# their bias (NOWHERE: they have none) begin among the parameters, and x and dz in the buffer. Both have `lines` runs of
+# the batch's rows, x after `before` more; of x, the first `late` runs are not there and count as 0.
+MATRIX = 10
+ROWS_IN, COLUMNS, WEIGHTS, BIAS, INPUT, INDIRECT, DELTAS, LINES, BEFORE, LATE = range(MATRIX)
+NOWHERE = np.uint32(2**32 - 1)
+
+THREADS = 4 if SIMULATED else 128  # of a block that takes elements or rows one by one
 U = np.uint32
 
 
@@ -56,30 +63,15 @@ def forward_tile(F: type, shape: Shape) -> Any:
 
     @device
     def tile(
-        parameters,
-        inputs,
-        buffer,
-        table,
-        slopes,
-        edges,
-        scales,
-        order,
-        state,
-        layer,
-        s,
-        m0,
-        n0,
-        left,
-        right,
-        parts,
+        parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, left, right, parts,
         out,
-    ):
+    ):  # fmt: skip
         first, rows = batch_of(state, s)
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
         gathered = table[layer, GATHERED] != U(0)
         x = inputs if gathered else buffer[table[layer, READ] :]
         accumulate(
-            x, fan_in, parameters[weight:], fan_out, order, first, gathered, rows, fan_out, U(0), fan_in, m0, n0,
+            x, fan_in, parameters[weight:], fan_out, order, first, gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
             left, right, parts, out,
         )  # fmt: skip
         at, column = where()
@@ -110,12 +102,15 @@ def backward_tile(F: type, shape: Shape) -> Any:
     none = np.uint64(0)
 
     @device
-    def tile(parameters, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, left, right, parts, out):
+    def tile(
+        parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, left, right, parts,
+        out,
+    ):  # fmt: skip
         first, rows = batch_of(state, s)
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
         accumulate(
-            buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, first, False, rows, fan_in,
-            U(0), fan_out, m0, n0, left, right, parts, out,
+            buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, first, False, U(0), rows,
+            fan_in, U(0), fan_out, m0, n0, left, right, parts, out,
         )  # fmt: skip
         at, column = where()
         below = U(layer - U(1))
@@ -172,14 +167,25 @@ def take(F: type) -> Any:
 @lru_cache
 def forward(F: type, shape: Shape) -> Any:
     """Kernel: the outputs of one layer, a block a tile of (B, O)."""
-    tile, kind, (slab_a, slab_b, shares) = forward_tile(F, shape), number(F), room(shape)
+    return _of_tiles(F, shape, forward_tile(F, shape))
+
+
+@lru_cache
+def backward(F: type, shape: Shape) -> Any:
+    """Kernel: the deltas of units `layer`, a block a tile of (B, I)."""
+    return _of_tiles(F, shape, backward_tile(F, shape))
+
+
+def _of_tiles(F: type, shape: Shape, tile: Any) -> Any:
+    """Kernel: `tile` for the rows and columns of each block, with the memory that it needs."""
+    kind, (slab_a, slab_b, shares) = number(F), room(shape)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
     rows_of, columns_of = shape.rows, shape.columns
 
     @kernel(shape.threads)
-    def layer_forward(parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s):
-        left = cuda.shared.array(slab_a, kind)
-        right = cuda.shared.array(slab_b, kind)
+    def layer_tiles(parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s):
+        left = cuda.shared.array(slab_a, kind, ALIGNED)
+        right = cuda.shared.array(slab_b, kind, ALIGNED)
         parts = cuda.shared.array(shares, kind)
         out = cuda.local.array((down, across), kind)
         m0, n0 = U(cuda.blockIdx.y) * U(rows_of), U(cuda.blockIdx.x) * U(columns_of)
@@ -189,7 +195,7 @@ def forward(F: type, shape: Shape) -> Any:
                 left, right, parts, out,
             )  # fmt: skip
 
-    return layer_forward
+    return layer_tiles
 
 
 @lru_cache
@@ -219,29 +225,6 @@ def lose(F: type, loss: str) -> Any:
             buffer[begin + c] = buffer[begin + c] * derivative(code, buffer[y + c], slopes[last])
 
     return lose_rows
-
-
-@lru_cache
-def backward(F: type, shape: Shape) -> Any:
-    """Kernel: the deltas of units `layer`, a block a tile of (B, I)."""
-    tile, kind, (slab_a, slab_b, shares) = backward_tile(F, shape), number(F), room(shape)
-    down, across = shape.thread_rows // shape.groups, shape.thread_columns
-    rows_of, columns_of = shape.rows, shape.columns
-
-    @kernel(shape.threads)
-    def layer_backward(parameters, buffer, table, slopes, edges, scales, order, state, layer, s):
-        left = cuda.shared.array(slab_a, kind)
-        right = cuda.shared.array(slab_b, kind)
-        parts = cuda.shared.array(shares, kind)
-        out = cuda.local.array((down, across), kind)
-        m0, n0 = U(cuda.blockIdx.y) * U(rows_of), U(cuda.blockIdx.x) * U(columns_of)
-        if m0 < batch_of(state, s)[1]:
-            tile(
-                parameters, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0,
-                left, right, parts, out,
-            )  # fmt: skip
-
-    return layer_backward
 
 
 @kernel(1)

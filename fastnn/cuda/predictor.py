@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.cpu.engine import Architecture
-from fastnn.cuda import layout, phases
-from fastnn.cuda.batches import EVALUATED, Batches
+from fastnn.cuda import layout
+from fastnn.cuda.batches import Batches
 from fastnn.cuda.memory import guarded, upload
+from fastnn.cuda.sequences import batches, evaluated
 from fastnn.errors import is_finite
+from fastnn.runner import Architecture
 
 
 class Predictor:
-    """Predicts with the network that `parameters` hold, in the host's memory, at the time of each call."""
+    """Predicts with the network that `parameters` hold, in the host's memory, at the time of each call.
 
-    def __init__(self, architecture: Architecture, parameters: np.ndarray) -> None:
-        self.architecture, self._host = architecture, parameters
+    With recurrent layers x (n, T, features) has `steps` time steps, and out those that go on as an axis of its own.
+    """
+
+    def __init__(self, architecture: Architecture, parameters: np.ndarray, steps: int = 1) -> None:
+        self.architecture, self.steps, self._host = architecture, steps, parameters
         with guarded("its memory was filled"):
             self._parameters = upload(parameters)
 
@@ -27,24 +31,25 @@ class Predictor:
 
     def rows(self, x: np.ndarray, out: np.ndarray) -> bool:
         """Predict C-contiguous x (n, fan_in) into out (n, fan_out)."""
+        if not len(x):
+            return True
         with guarded("predicting"):
             self._parameters.copy_to_device(self._host)
-            for begin in range(0, len(x), EVALUATED):
-                some = x[begin : begin + EVALUATED]
-                batches = self._batches(some, np.zeros(1, self.architecture.F), "mse", len(some), 1)
-                batches.forward(0)
-                wrote = int(batches.layout.table[-1, phases.WROTE])
-                found = batches.buffer[wrote : wrote + some.shape[0] * out.shape[1]].copy_to_host()
-                out[begin : begin + EVALUATED] = found.reshape(len(some), out.shape[1])
+            together = evaluated(self.architecture, x)
+            for begin in range(0, len(x), together):
+                some = x[begin : begin + together]
+                there = self._batches(some, np.zeros(1, self.architecture.F), "mse", len(some), 1)
+                there.forward(0)
+                out[begin : begin + together] = there.outputs(len(some)).reshape(len(some), *out.shape[1:])
         return True
 
     def score(self, x: np.ndarray, y: np.ndarray, loss: str) -> tuple[float, float]:
-        """Mean loss on checked rows x and targets y, and the number of rows predicted right."""
+        """Mean loss on checked rows x and targets y, and the number of targets predicted right."""
         layout.check_sizes(x, y)
         with guarded("evaluating"):
             self._parameters.copy_to_device(self._host)
-            rows = min(EVALUATED, len(x))
+            rows = evaluated(self.architecture, x)
             return self._batches(x, y, loss, rows, -(-len(x) // rows)).score()
 
     def _batches(self, x: np.ndarray, y: np.ndarray, loss: str, batch: int, slots: int) -> Batches:
-        return Batches(self.architecture, self._parameters, x, y, batch, loss=loss, slots=slots)
+        return batches(self.architecture, self._parameters, x, y, batch, loss=loss, slots=slots)

@@ -82,7 +82,8 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
 
     A is (M, K) with rows `row_a` apart in memory, or (K, M) if transposed; B is (K, N), or (N, K) if transposed. Where
     `gathered`, the row of A that a batch's row r has in memory is order[first + r]. A transposed A (the inputs of a
-    layer, for its weight's gradient) has a last row M - 1 of ones that is not in memory: the bias's input.
+    layer, for its weight's gradient) may have a last row of ones that is not in memory, the bias's input: M is then
+    row_a + 1. The first `late` columns of its other rows are not in memory either and count as 0.
     """
     rows, columns, slab, thread_rows, thread_columns, groups = shape
     threads, across = shape.threads, columns // thread_columns
@@ -92,7 +93,7 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
     kind, zero, one, U = number(F), F(0), F(1), np.uint32
 
     @device
-    def accumulate(a, row_a, b, row_b, order, first, gathered, M, N, begin, end, m0, n0, left, right, parts, out):
+    def accumulate(a, row_a, b, row_b, order, first, gathered, late, M, N, begin, end, m0, n0, left, right, parts, out):
         """The sums over k from `begin` to `end` of rows m0 .. and columns n0 .. of the tile.
 
         `out` (thread_rows / groups, thread_columns) are those of row and column `place` in the tile. a and b begin with
@@ -131,9 +132,10 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
                 next_a[i] = zero
                 if m < M and k < end:
                     line, column = U(k if transposed_a else m), U(m if transposed_a else k)
-                    if transposed_a and m == M - U(1):
+                    if transposed_a and column >= row_a:
                         next_a[i] = one
-                    else:
+                    elif not transposed_a or line >= late:
+                        line = U(line - late)
                         if gathered:
                             line = U(order[first + line])
                         next_a[i] = a[line * row_a + column]

@@ -17,6 +17,9 @@ from numba.cuda.cudadrv import nvrtc, nvvm
 from fastnn import compiler
 
 SIMULATED = "simulator" in cuda.jit.__module__
+ALIGNED = (
+    None if SIMULATED else 16
+)  # bytes: of shared memory that is read in whole vectors; the simulator has no notion
 # A small network has small grids, and Numba says so at each launch.
 warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
 
@@ -90,6 +93,11 @@ def device(function: Callable[..., Any]) -> Any:
 def callee(inner: Any) -> Any:
     """A function made with `compiler.inner`, for kernels to call."""
     return compiler.standalone(inner) if SIMULATED else inner
+
+
+def of_few(inner: Any) -> Any:
+    """The same for one that calls scalar formulas only: for few numbers Python is faster than to compile it."""
+    return inner.py_func if SIMULATED else inner
 
 
 if SIMULATED:

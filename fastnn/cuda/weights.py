@@ -12,9 +12,23 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas
-from fastnn.cuda.phases import DELTA, GATHERED, IN, OUT, READ, SLOT, WEIGHT, batch_of
+from fastnn.cuda.phases import (
+    BEFORE,
+    BIAS,
+    COLUMNS,
+    DELTAS,
+    INDIRECT,
+    INPUT,
+    LATE,
+    LINES,
+    NOWHERE,
+    ROWS_IN,
+    SLOT,
+    WEIGHTS,
+    batch_of,
+)
 from fastnn.cuda.products import Shape, place, product, room, shapes
-from fastnn.cuda.target import SIMULATED, cuda, device, kernel, number
+from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number
 
 U = np.uint32
 LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a part of the sum pays
@@ -71,40 +85,60 @@ def _gather(F: type, shape: Shape) -> Any:
 
 
 @lru_cache
-def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
-    """Kernel: gradient and update of a tile of a layer, grid (tiles, parts of the sum over the batch).
-
-    `tiles` uint32 (n, 3): layer, first row, first column of the block's tile of the layer's (I + 1, O) parameters,
-    whose last row is the bias. `rule` None: the gradient goes to `target`, which is laid out like the parameters.
-    `mask` uint8, laid out so too: where it is 0 the gradient is 0; of no meaning unless `masked`. `partial` F (parts *
-    tiles * tile's size,) and `arrived` int32 (tiles,), all 0, are for the parts.
-    """
+def put(F: type, rule: str | None, slots: int) -> Any:
+    """The function that puts gradient g of parameter `at` to use: the optimizer's update, or the gradient as it is."""
     update: Any = formulas.rule(rule, F) if rule is not None and slots else None
+    zero, applies, remembers, both = F(0), rule is not None, slots > 0, slots > 1
+
+    @device
+    def to_use(target, m, v, at, g, k):
+        if not applies:
+            target[at] = g
+        elif not remembers:
+            target[at] = k[1] * target[at] + k[0] * g
+        elif both:
+            target[at], m[at], v[at] = update(target[at], g, m[at], v[at], k)
+        else:
+            target[at], m[at], _ = update(target[at], g, m[at], zero, k)
+
+    return to_use
+
+
+@lru_cache
+def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
+    """Kernel: gradient and update of a tile of a matrix, grid (tiles, parts of the sum over the batch).
+
+    `tiles` uint32 (n, 3): row of `matrices` (see phases), first row, first column of the block's tile of the matrix's
+    (I + 1, O) parameters, whose last row is the bias. `rule` None: the gradient goes to `target`, laid out like the
+    parameters. `mask` uint8, laid out so too: where it is 0 the gradient is 0; of no meaning unless `masked`.
+    `partial` F (parts * tiles * tile's size,) and `arrived` int32 (tiles,), all 0, are for the parts.
+    """
     accumulate, where, gather = product(F, shape, True, False), place(shape), _gather(F, shape)
-    kind, zero, (slab_a, slab_b, shares) = number(F), F(0), room(shape)
+    kind, zero, (slab_a, slab_b, shares), to_use = number(F), F(0), room(shape), put(F, rule, slots)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
-    applies, remembers, both = rule is not None, slots > 0, slots > 1
 
     @kernel(shape.threads)
     def change_tile(
-        target, m, v, inputs, buffer, table, order, state, coefficients, tiles, mask, masked, partial, arrived, s
+        target, m, v, inputs, buffer, matrices, order, state, coefficients, tiles, mask, masked, partial, arrived, s
     ):
-        left = cuda.shared.array(slab_a, kind)
-        right = cuda.shared.array(slab_b, kind)
+        left = cuda.shared.array(slab_a, kind, ALIGNED)
+        right = cuda.shared.array(slab_b, kind, ALIGNED)
         parts = cuda.shared.array(shares, kind)
         turn = cuda.shared.array(1, np.int32)
         out = cuda.local.array((down, across), kind)
-        first, rows = batch_of(state, s)
+        first, batch = batch_of(state, s)
         tile, part, parts_all = U(cuda.blockIdx.x), U(cuda.blockIdx.y), U(cuda.gridDim.y)
-        layer, m0, n0 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
-        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
-        gathered = table[layer, GATHERED] != U(0)
-        x = inputs if gathered else buffer[table[layer, READ] :]
-        height, share = U(fan_in + U(1)), U((rows + parts_all - U(1)) // parts_all)
-        begin = U(min(rows, part * share))
+        number, m0, n0 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        fan_in, fan_out, weight = matrices[number, ROWS_IN], matrices[number, COLUMNS], matrices[number, WEIGHTS]
+        bias, gathered = matrices[number, BIAS], matrices[number, INDIRECT] != U(0)
+        x = inputs if gathered else buffer[matrices[number, INPUT] + matrices[number, BEFORE] * batch * fan_in :]
+        lines, late = U(matrices[number, LINES] * batch), U(matrices[number, LATE] * batch)
+        height = U(fan_in if bias == NOWHERE else fan_in + U(1))
+        share = U((lines + parts_all - U(1)) // parts_all)
+        begin = U(min(lines, part * share))
         accumulate(
-            x, fan_in, buffer[table[layer, DELTA] :], fan_out, order, first, gathered, height, fan_out,
-            begin, U(min(rows, begin + share)), m0, n0, left, right, parts, out,
+            x, fan_in, buffer[matrices[number, DELTAS] :], fan_out, order, first, gathered, late, height, fan_out,
+            begin, U(min(lines, begin + share)), m0, n0, left, right, parts, out,
         )  # fmt: skip
         if parts_all > U(1) and not gather(partial, arrived, turn, out):
             return
@@ -116,16 +150,9 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
             for j in range(across):
                 n = U(n0 + column + U(j))
                 if r < height and n < fan_out:
-                    at, g = U(weight + r * fan_out + n), out[i, j]
+                    at, g = U(weight + r * fan_out + n if r < fan_in else bias + n), out[i, j]
                     if masked and mask[at] == np.uint8(0):
                         g = zero
-                    if not applies:
-                        target[at] = g
-                    elif not remembers:
-                        target[at] = k[1] * target[at] + k[0] * g
-                    elif both:
-                        target[at], m[at], v[at] = update(target[at], g, m[at], v[at], k)
-                    else:
-                        target[at], m[at], _ = update(target[at], g, m[at], zero, k)
+                    to_use(target, m, v, at, g, k)
 
     return change_tile

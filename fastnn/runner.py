@@ -1,0 +1,159 @@
+"""What the engines of all devices share: a run's arguments, its place among steps and epochs, and the way back from
+numbers that are not finite."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.cells import Loop
+from fastnn.errors import DeviceError, is_finite
+from fastnn.optimizers import Optimizer
+
+
+class Architecture(NamedTuple):
+    """What a network is, apart from its numbers."""
+
+    sizes: tuple[int, ...]
+    activations: tuple[str, ...]  # one a layer
+    slopes: tuple[float, ...]
+    dropout: tuple[float, ...]  # L + 1: of the inputs and of each layer's outputs
+    F: type
+    seed: int
+    masks: tuple[np.ndarray | None, ...] = ()  # one a layer, uint8 (fan_in, fan_out); none where no layer has any
+    loops: tuple[Loop | None, ...] = ()  # one a layer, None for a dense one; none where no layer is recurrent
+
+
+class Result(NamedTuple):
+    """What a chunk of steps gave."""
+
+    losses: np.ndarray  # (steps,) mean loss of each batch
+    hits: np.ndarray  # (steps,) targets predicted right: a row has one, or one at each time step
+    rows: np.ndarray  # (steps,) samples in each batch
+    validation: np.ndarray  # (epochs ended, 2): mean loss, hits
+    diverged: bool  # the step after the last would have made a number non-finite; parameters are as before it
+
+
+class Kept(NamedTuple):
+    """All that training goes on from: the number of updates, and copies of parameters and optimizer's memory."""
+
+    step: int
+    arrays: tuple[Any, ...]
+
+
+def join(results: list[Result], diverged: bool) -> Result:
+    """Chunks that ran one after the other as one."""
+    if len(results) == 1:
+        return results[0]._replace(diverged=diverged)
+    nothing = Result(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 2)), diverged)
+    losses, hits, rows, validation = (np.concatenate(parts) for parts in list(zip(nothing, *results, strict=True))[:4])
+    return Result(losses, hits, rows, validation, diverged)
+
+
+class BaseRunner:
+    """Trains one network on one data set, in chunks of steps; each device's engine has a Runner that is one.
+
+    `inputs` (n, fan_in) and `targets` ((n,) int64 or (n, fan_out)) have been checked; of sequences they have time steps
+    behind the n. `first_epoch` moves the shuffling on for a network that was trained before. Gradients go to `target`.
+    """
+
+    workers: Any = 1  # how many threads train at present
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: np.ndarray,
+        data: tuple[np.ndarray, np.ndarray],
+        *,
+        loss: str,
+        optimizer: Optimizer | None,
+        batch: int,
+        shuffle: bool = True,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        threads: int | None = None,
+        first_epoch: int = 0,
+        target: np.ndarray | None = None,
+    ) -> None:
+        self.architecture, self.optimizer, self.batch, self.shuffle = architecture, optimizer, batch, shuffle
+        self.parameters, self.target = parameters, target
+        self.samples = len(data[0])
+        self.per_epoch = -(-self.samples // batch)
+        self.first = first_epoch * self.per_epoch
+        self.step = 0  # updates done by this runner
+        self._before: Kept | None = None  # as the latest chunk began
+        self._build(data, validation, loss, threads)
+
+    @property
+    def slots(self) -> int:
+        """Arrays that the optimizer remembers."""
+        return 0 if self.optimizer is None else self.optimizer.slots
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that this runner has completed."""
+        return self.step // self.per_epoch
+
+    @property
+    def steps_left_in_epoch(self) -> int:
+        return self.per_epoch - self.step % self.per_epoch
+
+    def run(self, steps: int, rate: float) -> Result:
+        """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters.
+
+        An exception (Ctrl-C, a GPU that is lost) leaves everything as it was before.
+        """
+        assert self.optimizer is not None
+        before = self._before = self._mark(self._before)
+        try:
+            result = self._steps(steps, rate)
+            if np.isfinite(result.losses).all() and is_finite(self.parameters):
+                return result
+            self._go_back(before)
+            return self._replay(steps, rate)
+        except BaseException:
+            with contextlib.suppress(DeviceError):  # of a GPU that is lost there is no memory to bring back
+                self._go_back(before)
+            raise
+
+    def _replay(self, steps: int, rate: float) -> Result:
+        """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
+        done: list[Result] = []
+        before = None
+        for _ in range(steps):
+            before = self._mark(before)
+            one = self._steps(1, rate)
+            if not (np.isfinite(one.losses).all() and is_finite(self.parameters)):
+                self._go_back(before)
+                break
+            done.append(one)
+        return join(done, True)
+
+    def _rows(self, steps: int) -> np.ndarray:
+        """How many samples each of the next batches has."""
+        position = (self.step + np.arange(steps)) % self.per_epoch
+        return np.minimum(self.batch, self.samples - position * self.batch)
+
+    # ---- what each device has of its own -----------------------------------------------------------------------------
+
+    def _build(
+        self,
+        data: tuple[np.ndarray, np.ndarray],
+        validation: tuple[np.ndarray, np.ndarray] | None,
+        loss: str,
+        threads: int | None,
+    ) -> None:
+        raise NotImplementedError
+
+    def _steps(self, steps: int, rate: float) -> Result:
+        """Train, whatever numbers come out."""
+        raise NotImplementedError
+
+    def _mark(self, old: Kept | None) -> Kept:
+        """What `_go_back` needs, in the arrays of `old` where it is given."""
+        raise NotImplementedError
+
+    def _go_back(self, kept: Kept) -> None:
+        """Put everything where it was; what is in the host's memory first."""
+        raise NotImplementedError
