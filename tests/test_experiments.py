@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import io
 import json
 from pathlib import Path
@@ -212,7 +213,24 @@ def test_digits_by_rows() -> None:
     found = experiments.digit_rows(epochs=8)
     assert found.test > 0.9 and found.accuracy[-1] > found.accuracy[0]
     assert found.before[0] < found.before[-1]
-    assert (experiments.digit_rows("gru", 8, epochs=1).after > 0).all()
+    assert (experiments.digit_rows(cell="gru", units=8, epochs=1).after > 0).all()
+
+
+def test_mnist_by_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where FASTNN_DATA has it: here stand-ins of 12 rows of 10."""
+    monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(fnn.DataError, match="mnist: not found"):
+        experiments.digit_rows("mnist")
+    digits = fnn.datasets.load("digits")
+    (tmp_path / "mnist").mkdir()
+    for part, x, y in (("train", digits.x_train, digits.y_train), ("t10k", digits.x_test, digits.y_test)):
+        images = np.pad(x.reshape(-1, 8, 8) * 255, ((0, 0), (2, 2), (1, 1))).astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", y.astype(np.uint8))):
+            head = np.array([0x0800 + array.ndim, *array.shape], ">i4").tobytes()
+            (tmp_path / "mnist" / f"{part}-{kind}-ubyte").write_bytes(head + array.tobytes())
+    found = experiments.digit_rows("mnist", "gru", 16, epochs=3)
+    assert found.before.shape == (12,) and found.test > 0.5 and found.accuracy[-1] > found.accuracy[0]
 
 
 def test_the_next_character_of_a_file(tmp_path: Path) -> None:
@@ -252,9 +270,12 @@ def test_a_training_that_diverges_at_once(quick: dict[str, Any]) -> None:
 def test_an_entry_is_complete(name: str, quick: dict[str, Any]) -> None:
     entry, result = EXPERIMENTS[name], quick[name]
     assert entry.name == name and getattr(experiments, name).__wrapped__ is entry.compute
-    assert 150 < len(entry.text) < 560 and entry.title and entry.slide and entry.question.why
+    assert 150 < len(entry.text) < 560 and entry.title and entry.slide
     assert len(entry.title) < 50 and all(len(answer) < 60 for answer in entry.question.answers)
-    assert 0 <= entry.question.right(result) < len(entry.question.answers)
+    assert 0 <= entry.question.right(result) < len(entry.question.answers) and "nan" not in entry.question.why(result)
+    assert inspect.signature(entry.compute).parameters.keys() == entry.defaults.keys()
+    for parameter in inspect.signature(entry.compute).parameters.values():
+        assert parameter.default == entry.defaults[parameter.name]
     assert dataclasses.is_dataclass(result) and entry.compute.__doc__
     json.dumps(plain(result), allow_nan=False)
     shown = entry.report(result)
@@ -265,10 +286,33 @@ def test_an_entry_is_complete(name: str, quick: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_training_shows_it(name: str) -> None:
+def test_a_training_shows_it(name: str, quick: dict[str, Any]) -> None:
     entry = EXPERIMENTS[name]
-    run = runfile.RunFile.from_table(entry.train(entry.defaults))
-    assert runfile.build(run, threads=1).trainer.steps_per_epoch > 0
+    run = runfile.RunFile.from_table(entry.train(entry.defaults, None))
+    prepared = runfile.build(run, threads=1)
+    assert prepared.trainer.steps_per_epoch > 0
+    again = runfile.RunFile.from_table(entry.train(entry.defaults, quick[name]))
+    if name == "convergence":  # the rate that was found
+        assert again.optimizer_options["lr"] == quick[name].rate[quick[name].names.index(run.activation)]
+    else:
+        assert again == run
+    if name == "partial":
+        kept = prepared.network.layers[0].weight != 0
+        assert np.array_equal(kept, fnn.masks.random(64, 64, 0.25, seed=0))
+
+
+def test_what_is_said_after_a_question_has_the_results_figures(quick: dict[str, Any]) -> None:
+    changes: dict[str, tuple[dict[str, Any], str]] = {
+        "outputs": ({"softmax": np.array([0.1, 0.1, 0.2, 0.6])}, "0.60000: the lead of 4 in a is a factor of 3 in"),
+        "cross_entropy": ({"exact": 0.5}, "= 0.5000."),
+        "backpropagation": ({"reached": np.array([1.0, 2, 30])}, "to 1, 2 and 30."),
+        "partial": ({"accuracy": 0.5, "full": 0.75}, "50.0 %, beside 75.0 % with all links"),
+        "convergence": ({"ratio": 3.25, "best": np.array([4.0, 5, 13, np.inf])}, "3.25 times: relu took 4"),
+        "digit_rows": ({"test": 0.25}, "25.0 %"),
+        "adding": ({"loss": np.array([[0.5], [0.25], [0.125]])}, "recurrent 0.5, gru 0.25, lstm 0.12"),
+    }  # fmt: skip
+    for name, (changed, told) in changes.items():
+        assert told in EXPERIMENTS[name].question.why(dataclasses.replace(quick[name], **changed)), name
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,6 +29,11 @@ class Control:
         labels = self.parameter.labels
         return labels[self.at] if labels else self.parameter.name
 
+    @property
+    def steps(self) -> bool:
+        """Whether there are values beside its own: a text is typed."""
+        return bool(self.parameter.choices) or not isinstance(self.parameter.default, str)
+
     def written(self, value: Any) -> str:
         """Its value, as it is shown."""
         return self.parameter.written(value[self.at] if isinstance(value, tuple) else value)
@@ -46,13 +51,14 @@ def controls_of(experiment: Experiment) -> tuple[Control, ...]:
 @dataclass
 class Lesson:
     """One experiment and its reader. `answer` is the number that was chosen, None before; `right` what the experiment
-    bears out, None until it has been computed as it is unless changed."""
+    bears out, and `why` what it says of it, once it has been computed as it is unless changed."""
 
     experiment: Experiment
     values: dict[str, Any] = field(default_factory=dict)
     chosen: int = 0
     answer: int | None = None
     right: int | None = None
+    why: str = ""
     control: int = 0
     result: Any = None
     parts: tuple[Any, ...] = ()
@@ -74,6 +80,11 @@ class Lesson:
         """The control that keys change."""
         controls = self.controls
         return controls[self.control % len(controls)] if controls else None
+
+    @property
+    def changed(self) -> bool:
+        """Whether a value is other than at first."""
+        return self.values != self.experiment.defaults
 
     @property
     def computing(self) -> bool:
@@ -182,7 +193,7 @@ class Course:
             else:
                 lesson.result, lesson.parts, lesson.error = result, parts, ""
                 if lesson.right is None:
-                    lesson.right = entry.question.right(result)
+                    lesson.right, lesson.why = entry.question.right(result), entry.question.why(result)
             lesson.shown = values
             self.version += 1
             self._look_again(lesson)

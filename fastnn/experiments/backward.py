@@ -132,6 +132,14 @@ def _agree(result: Backpropagation) -> bool:
     return bool(np.allclose(result.gradient[there], result.differences[there], rtol=1e-6, atol=1e-6))
 
 
+def _rise(result: Backpropagation) -> str:
+    """How the slide's rule moves f, for the slides' formula."""
+    gradient = [result.gradient[result.names.index(name)] for name in result.learned]
+    told = " and ".join(f"∂f/∂{name} = {one:g}" for name, one in zip(result.learned, gradient, strict=True))
+    *some, last = (f"{f:.3g}" for f in result.reached[: len(RATES)])
+    return f"{told}: f rises by {sum(one * one for one in gradient):g} η, to {', '.join(some)} and {last}."
+
+
 @register(
     title="Backpropagation by hand",
     slide="Backpropagation: a toy example",
@@ -144,7 +152,7 @@ def _agree(result: Backpropagation) -> bool:
         "w = -2, x = 5, b = 3, so f = -7; it should be 3. After one update by the slide's rule, which η is nearest?",
         ("0.1", "0.3", "0.5"),
         lambda result: int(np.nanargmin(np.abs(result.reached[:3] - result.target))),
-        "∂f/∂w = x = 5 and ∂f/∂b = 1, so f rises by 26 η: to -4.4, 0.8 and 6. 0.5 overshoots.",
+        lambda result: _rise(result),
     ),
     parameters=(
         Parameter("step", -1, "steps of the computation to show", -1, 120, lowest="all"),
@@ -155,7 +163,13 @@ def _agree(result: Backpropagation) -> bool:
         Parameter("values", VALUES, "the variables' values"),
         Parameter("learn", LEARN, "the variables that are updated"),
     ),
-    train=lambda values: {"data": "moons", "layers": [8], "activation": "tanh", "init": "xavier", "optimizer": "sgd"},
+    train=lambda values, result: {
+        "data": "moons",
+        "layers": [8],
+        "activation": "tanh",
+        "init": "xavier",
+        "optimizer": "sgd",
+    },
 )
 def backpropagation(
     step: int = -1,

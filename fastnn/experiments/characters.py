@@ -73,7 +73,8 @@ def _report_characters(result: NextCharacter) -> tuple[Part, ...]:
         "After some epochs: between how many characters does it waver, on average, before each?",
         ("fewer than 10", "about 20, as when it knew their frequencies", "all of them"),
         lambda result: 0 if np.exp(result.loss[-1]) < 12 else 1 if result.loss[-1] < 0.9 * result.uniform else 2,
-        "Which character comes next depends on the last few: after q comes u.",
+        lambda result: f"{np.exp(result.loss[-1]):.1f} of {len(result.characters)}. Which character comes next depends "
+        "on the last few: after q comes u.",
     ),
     parameters=(
         Parameter("cell", "gru", "the kind of layer", choices=CELLS),
@@ -82,7 +83,7 @@ def _report_characters(result: NextCharacter) -> tuple[Part, ...]:
         Parameter("file", "", "a text file to read; the lessons' texts unless given"),
         SEED,
     ),
-    train=lambda values: {
+    train=lambda values, result: {
         "data": values["file"] or "lessons", "cell": values["cell"], "layers": [values["units"]], "activation": "tanh",
         "init": "xavier",
         "optimizer": {"name": "adam", "lr": 0.005},

@@ -105,7 +105,8 @@ def _report(result: Vanishing) -> tuple[Part, ...]:
         "Six layers of sigmoids, Xavier's weights. What is left of the gradient at the first layer, beside the last?",
         ("about as much", "about a tenth", "less than a hundredth"),
         lambda result: 0 if result.ratios[0] > 0.3 else 1 if result.ratios[0] > 0.01 else 2,
-        "Each layer takes away a factor of 4 or more. See how relu and tanh fare, and what other initial weights do.",
+        lambda result: f"{result.ratios[0]:.1g} of it: each f' alone takes away a factor of "
+        f"{1 / result.slope[:-1].max():.1f} or more. See how relu and tanh fare, and other weights.",
     ),
     parameters=(
         Parameter("activation", "sigmoid", "of the hidden layers", choices=COMPARED),
@@ -117,7 +118,7 @@ def _report(result: Vanishing) -> tuple[Part, ...]:
         Parameter("epochs", 15, "of training on the digits", 1, 200, 5),
         Parameter("seed", 0, "of the weights", 0, 2**31),
     ),
-    train=lambda values: {
+    train=lambda values, result: {
         "data": "digits", "layers": [values["width"]] * (values["layers"] - 1), "activation": values["activation"],
         "init": _init(values["activation"], values["init"]), "seed": values["seed"],
         "optimizer": {"name": "sgd", "lr": values["rate"]},

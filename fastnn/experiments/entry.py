@@ -110,20 +110,21 @@ class Parameter:
 @dataclass(frozen=True)
 class Question:
     """What a reader predicts before the numbers are shown. `right(result)` is the number of the answer that the
-    experiment bears out; `why` says it in a sentence or two."""
+    experiment bears out; `why(result)` says it in a sentence or two, with the result's own figures."""
 
     text: str
     answers: tuple[str, ...]
     right: Callable[[Any], int]
-    why: str
+    why: Callable[[Any], str]
 
 
 @dataclass(frozen=True)
 class Experiment:
     """An entry of the registry.
 
-    `slide` is the title of the slides that it computes, `text` explains it to a student. `train(values)` gives keys of
-    a run file (fastnn.runfile) that show the same in a training. `slow`: it takes seconds.
+    `slide` is the title of the slides that it computes, `text` explains it to a student. `train(values, result)` gives
+    keys of a run file (fastnn.runfile) that show the same in a training; the result is None before there is one.
+    `slow`: it takes seconds.
     """
 
     name: str
@@ -133,7 +134,7 @@ class Experiment:
     compute: Callable[..., Any]
     report: Callable[[Any], tuple[Part, ...]]
     question: Question
-    train: Callable[[Mapping[str, Any]], dict[str, Any]]
+    train: Callable[[Mapping[str, Any], Any], dict[str, Any]]
     parameters: tuple[Parameter, ...] = ()
     slow: bool = False
 

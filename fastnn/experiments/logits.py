@@ -78,10 +78,14 @@ def _report_outputs(result: Outputs) -> tuple[Part, ...]:
         "cat's output is 5, dog's 1. What share does the softmax give to cat?",
         ("about 0.5, as normalization does", "about 0.83, as 5 / (5 + 1)", "about 0.98"),
         lambda result: int(np.abs(np.array([0.5, 5 / 6, 0.98]) - result.softmax[3]).argmin()),
-        "The lead of 4 in a is a factor of e⁴ = 54.6 in the softmax; after the sigmoid both are close to 1.",
+        lambda result: (
+            f"{result.softmax[3]:.5f}: the lead of {result.logits[3] - result.logits[2]:g} in a is a factor "
+            f"of {result.softmax[3] / result.softmax[2]:.3g} in the softmax; the sigmoid makes {result.sigmoid[3]:.2f} "
+            f"and {result.sigmoid[2]:.2f} of them."
+        ),
     ),
     parameters=(_LOGITS,),
-    train=lambda values: {"data": "digits", "layers": [32], "activation": "relu"},
+    train=lambda values, result: {"data": "digits", "layers": [32], "activation": "relu"},
 )
 def outputs(logits: Sequence[float] = LOGITS) -> Outputs:
     """Shares of (frog, bird, dog, cat) from the last layer's outputs."""
@@ -137,10 +141,13 @@ def _nearest_entropy(result: CrossEntropy) -> int:
         "The softmax gives cat 0.97959, and cat is the label. How large is H(y)?",
         ("about 0.02", "about 0.98", "about 3.9"),
         _nearest_entropy,
-        "-ln 0.97959 = 0.0206. Make the label another class and see how much a confident mistake costs.",
+        lambda result: (
+            f"-ln {result.softmax[3]:.5f} = {result.exact:.4f}. Make the label another class and see how "
+            "much a confident mistake costs."
+        ),
     ),
     parameters=(_LOGITS, Parameter("label", "cat", "the true class", choices=CLASSES)),
-    train=lambda values: {"data": "digits", "layers": [32], "activation": "relu", "loss": "cross_entropy"},
+    train=lambda values, result: {"data": "digits", "layers": [32], "activation": "relu", "loss": "cross_entropy"},
 )
 def cross_entropy(logits: Sequence[float] = LOGITS, label: str = "cat") -> CrossEntropy:
     """The error between softmax(logits) and the one-hot label."""

@@ -13,6 +13,7 @@ from fastnn.experiments.parts import Checks, Curve, Curves, Diagram, Part, Table
 
 WIDEST = 1024
 SIZES = "3 4 4 2"
+EDGE = 8  # of the digits
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu")
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -86,7 +87,10 @@ def _report_network(result: Structure) -> tuple[Part, ...]:
         "3 inputs, two hidden layers of 4 nodes, 2 outputs. How many layers does this network have?",
         ("2", "3", "4"),
         lambda result: result.layers - 2,
-        "Two hidden layers and the output layer: a 3-layer network. The inputs are not counted.",
+        lambda result: (
+            f"{result.hidden} hidden layers and the output layer: a {result.layers}-layer network. The "
+            "inputs are not counted."
+        ),
     ),
     parameters=(
         Parameter("layer", 1, "ℓ of the link to name", 1, 11),
@@ -95,7 +99,7 @@ def _report_network(result: Structure) -> tuple[Part, ...]:
         Parameter("sizes", SIZES, "nodes of each layer, inputs first"),
         Parameter("seed", 0, "of the random weights", 0, 2**31),
     ),
-    train=lambda values: {
+    train=lambda values, result: {
         "data": "moons",
         "layers": list(read_sizes(values["sizes"])[1:-1]),
         "activation": "tanh",
@@ -172,7 +176,10 @@ def _report_partial(result: Partial) -> tuple[Part, ...]:
         "A quarter of the first layer's links are kept, at random. How well are the digits still recognized?",
         ("hardly: near 10 %", "about half of them", "nearly as well"),
         lambda result: 0 if result.accuracy < 0.3 else 1 if result.accuracy < 0.75 else 2,
-        "Each of the 64 nodes still sees some 16 of the 64 pixels, and together they see all.",
+        lambda result: (
+            f"{100 * result.accuracy:.1f} %, beside {100 * result.full:.1f} % with all links: each node "
+            "still sees a part of the picture, and together they see all."
+        ),
     ),
     parameters=(
         Parameter("kind", "random", "which links exist", choices=("random", "window")),
@@ -181,10 +188,15 @@ def _report_partial(result: Partial) -> tuple[Part, ...]:
         Parameter("nodes", 6, "of its hidden layer", 1, 12),
         Parameter("seed", 0, "of mask and weights", 0, 2**31),
     ),
-    train=lambda values: {"data": "digits", "layers": [64], "activation": "relu"},
+    train=lambda values, result: {
+        "data": "digits",
+        "layers": [64],
+        "activation": "relu",
+        "masks": [_mask(values["kind"], values["density"])],
+    },
     slow=True,
 )
-def partial(kind: str = "random", density: float = 0.1, inputs: int = 6, nodes: int = 6, seed: int = 0) -> Partial:
+def partial(kind: str = "random", density: float = 0.25, inputs: int = 6, nodes: int = 6, seed: int = 0) -> Partial:
     """A network with a masked first layer, drawn small, and trained on the digits beside one without a mask."""
     import fastnn as fnn
     from fastnn.initializers import INITIALIZERS
@@ -193,14 +205,13 @@ def partial(kind: str = "random", density: float = 0.1, inputs: int = 6, nodes: 
         if kind == "random":
             return fnn.masks.random(many, units, density, seed)
         if edge:  # of a picture
-            wide = max(1, round(edge * density**0.5))
-            return fnn.masks.window((edge, edge), (edge, edge), (wide, wide))
+            return fnn.masks.window((edge, edge), (edge, edge), (_wide(density, edge),) * 2)
         return fnn.masks.window(many, units, max(1, round(density * many)))
 
     data = fnn.datasets.load("digits")
     size, classes = data.x_train.shape[1], len(data.classes)
     accuracy, links, zeros = [], [], 0.0
-    for mask in (None, masked(size, size, 8)):
+    for mask in (None, masked(size, size, EDGE)):
         stack: list[Any] = [fnn.Input(size), fnn.Dense(size, "relu", mask=mask), fnn.Dense(classes)]
         net = fnn.Network(stack, seed=seed)
         net.fit(data.x_train, data.y_train, optimizer=fnn.Adam(0.003), epochs=12)
@@ -215,6 +226,18 @@ def partial(kind: str = "random", density: float = 0.1, inputs: int = 6, nodes: 
     return Partial(
         kind, mask, tuple(weights), int(mask.sum()), mask.size, links[1], links[0], accuracy[1], accuracy[0], zeros
     )
+
+
+def _wide(density: float, edge: int) -> int:
+    """How wide a window is that shows such a share of a picture with this edge."""
+    return max(1, round(edge * density**0.5))
+
+
+def _mask(kind: str, density: float) -> dict[str, Any]:
+    """The same mask in a run file."""
+    if kind == "random":
+        return {"kind": kind, "density": density}
+    return {"kind": kind, "size": [_wide(density, EDGE)] * 2, "units": [EDGE, EDGE]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +283,10 @@ def _report_neuron(result: Neuron) -> tuple[Part, ...]:
         "x₁ = x₂ = 0. What can the node put out?",
         ("only f(0): nothing comes in", "f(w₀₁): the bias is still there", "nothing"),
         lambda result: int(result.terms[2] != 0),
-        "x₀ = 1 does not depend on the inputs: a = w₀₁. Set both inputs to 0 and move the bias.",
+        lambda result: (
+            f"x₀ = 1 does not depend on the inputs: a = w₀₁ = {result.weights[2]:g}. Set both inputs to 0 "
+            "and move the bias."
+        ),
     ),
     parameters=(
         Parameter("x", (1.0, 2.0), "the inputs", -100, 100, 0.5, labels=("x1", "x2")),
@@ -275,7 +301,7 @@ def _report_neuron(result: Neuron) -> tuple[Part, ...]:
         ),
         Parameter("activation", "tanh", "f", choices=ACTIVATIONS),
     ),
-    train=lambda values: {"data": "blobs", "layers": [], "activation": "tanh", "init": "xavier"},
+    train=lambda values, result: {"data": "blobs", "layers": [], "activation": "tanh", "init": "xavier"},
 )
 def neuron(
     x: tuple[float, ...] = (1.0, 2.0), weights: tuple[float, ...] = (0.5, -1.0, 0.5), activation: str = "tanh"

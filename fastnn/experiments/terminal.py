@@ -14,6 +14,7 @@ from fastnn.experiments.parts import Bars, Checks, Curves, Diagram, Histograms, 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 ROLES = {"": "", "name": "bold", "value": "green", "gradient": "red", "muted": "dim"}
 CURVE_ROWS = 16
+MARKS = "*o+x#%"  # of curves that no colors tell apart
 MOST = 12  # rows and columns of a weight matrix that are printed
 
 
@@ -72,13 +73,19 @@ def _curves(part: Curves, console: Console) -> RenderableType:
     import plotext
 
     plotext.clear_figure()
-    plotext.theme("clear" if not console.is_terminal or console.no_color else "pro")
+    plain = not console.is_terminal or console.no_color
+    plotext.theme("clear" if plain else "pro")
     plotext.plotsize(min(100, console.width - 2), CURVE_ROWS)
-    for curve in part.curves:
+    for number, curve in enumerate(part.curves):
         keep = np.isfinite(curve.y) & (curve.y > 0 if part.log_y else True)
         if keep.any():
             y = np.log10(curve.y[keep]) if part.log_y else curve.y[keep]
-            plotext.plot(curve.x[keep].tolist(), y.tolist(), marker="braille", label=curve.label)
+            plotext.plot(
+                curve.x[keep].tolist(),
+                y.tolist(),
+                marker=MARKS[number % len(MARKS)] if plain else "braille",
+                label=curve.label,
+            )
     if part.cursor is not None:
         plotext.vline(part.cursor, "gray")
     plotext.xlabel(part.x_label)

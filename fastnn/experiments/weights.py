@@ -116,14 +116,15 @@ def conclusions(result: Initialization) -> tuple[tuple[str, bool], ...]:
         "Weights from N(0, 1), 500 inputs to each node, tanh. Where will most outputs lie?",
         ("near 0", "evenly between -1 and 1", "near -1 and 1"),
         lambda result: 2 if result.saturated[0].min() > 0.5 else 0 if result.std[0, -1] < 0.1 else 1,
-        "A sum of 500 products has a standard deviation of √500 ≈ 22, and tanh is flat from 3 on.",
+        lambda result: f"A sum of {result.width} products has σ = √{result.width} ≈ {result.width**0.5:.0f}, and tanh "
+        f"is flat from 3 on: {100 * result.saturated[0].min():.0f} % or more lie at its ends.",
     ),
     parameters=(
         Parameter("scheme", "normal", "the weights that the histograms are of", choices=tuple(SCHEMES)),
         Parameter("width", 500, "nodes of each layer", 2, 2000, 50),
         Parameter("seed", 0, "of inputs and weights", 0, 2**31),
     ),
-    train=lambda values: {
+    train=lambda values, result: {
         "data": "digits", "layers": [100] * LAYERS, "activation": SCHEMES[values["scheme"]][0],
         "init": SCHEMES[values["scheme"]][1],
     },

@@ -56,9 +56,9 @@ def convergence(target: float, epochs: int, **_: Any) -> Convergence:
     return Convergence(ENTRANTS, rates, target, table, best, np.full(4, 0.2), error, float(best[2] / best[0]))
 
 
-def digit_rows(cell: str, epochs: int, **_: Any) -> DigitRows:
+def digit_rows(data: str, cell: str, epochs: int, **_: Any) -> DigitRows:
     at, rows = np.arange(1.0, epochs + 1), np.arange(8)
-    return DigitRows(cell, 1 - 0.8 * np.exp(-at / 3), 0.953, 0.001 * 1.6**rows, 0.004 * 1.2**rows)
+    return DigitRows(data, cell, 1 - 0.8 * np.exp(-at / 3), 0.953, 0.001 * 1.6**rows, 0.004 * 1.2**rows)
 
 
 def adding(steps: int, epochs: int, **_: Any) -> Adding:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui.widgets.axes import linear_axis, log_axis
-from tui.widgets.charts import MIN_HEIGHT, MIN_WIDTH, Chart, Line, Look, histogram_chart, line_chart, smoothed
+from tui.widgets.charts import MIN_HEIGHT, MIN_WIDTH, STYLES, Chart, Line, Look, histogram_chart, line_chart, smoothed
 from tui.widgets.figure import MARKERS
 
 HARD = {
@@ -41,7 +41,7 @@ def inked(chart: Chart) -> int:
 @pytest.mark.parametrize("log_y", [False, True])
 @pytest.mark.parametrize("values", HARD.values(), ids=HARD)
 def test_line_chart_draws_hard_values(values, log_y, size, marker):
-    lines = [curve(values, faint=(9, 9, 9), smooth=5.0), curve(values, dashed=True)]
+    lines = [curve(values, faint=(9, 9, 9), smooth=5.0), curve(values, style=1)]
     chart = line_chart(
         *size, lines, Look(log_y=log_y, marker=marker), marks=[0.5, np.nan], cursor=0.3 if size[0] > 20 else None
     )
@@ -80,9 +80,17 @@ def test_falling_curve_falls_from_left_to_right(marker):
 def test_a_curve_has_no_gaps_and_a_dashed_one_has(marker):
     y = list(2 * np.exp(-np.arange(40) / 3.0))
     for dashed in (False, True):
-        cells = line_chart(78, 20, [curve(y, dashed=dashed)], Look(marker=marker)).cells
+        cells = line_chart(78, 20, [curve(y, style=int(dashed))], Look(marker=marker)).cells
         filled = (cells.front == 0x010203).any(axis=0)[8:78]
         assert filled.all() != dashed
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_styles_differ_without_colors(marker):
+    y = list(2 * np.exp(-np.arange(40) / 3.0))
+    looks = [Look(marker=marker)] * len(STYLES)
+    drawn = ["\n".join(line_chart(78, 20, [curve(y, style=k)], look).cells.lines()) for k, look in enumerate(looks)]
+    assert len(set(drawn)) == len({style.mark for style in STYLES}) == len({style.letter for style in STYLES}) == 6
 
 
 def test_columns_show_the_mean_and_faintly_the_extremes():
@@ -180,7 +188,7 @@ somewhere = st.one_of(st.none(), st.floats())
     numbers, numbers, sizes, st.booleans(), st.sampled_from(sorted(MARKERS)), st.floats(0, 100), somewhere, somewhere
 )
 def test_line_chart_takes_anything(x, y, size, log_y, marker, smooth, low, high):
-    lines = [Line(np.sort(np.array(x)), np.array(y), (1, 2, 3), faint=(4, 5, 6), smooth=smooth), curve(y, dashed=True)]
+    lines = [Line(np.sort(np.array(x)), np.array(y), (1, 2, 3), faint=(4, 5, 6), smooth=smooth), curve(y, style=1)]
     window = None if low is None or high is None else (low, high)
     look = Look(log_y=log_y, marker=marker)
     chart = line_chart(*size, lines, look, window=window, marks=list(x), cursor=low)

@@ -16,13 +16,14 @@ from driving import LIMIT, opened_with, press, press_until, settle, text_of, unt
 from fake_training import FakeBackend
 from pytest_textual_snapshot import SVGImageExtension
 from short import shorten
+from textual.content import Content
 
 from fastnn.experiments import EXPERIMENTS
 from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.lessons import Course, Lesson
 from tui.options import Options
-from tui.widgets.lesson import LessonReport, LessonText, verdict
+from tui.widgets.lesson import CoursePlot, LessonReport, LessonText, verdict
 from tui.widgets.report import Brush, laid_out, least, page_cells
 
 NAMES = list(EXPERIMENTS)
@@ -174,8 +175,9 @@ def test_text_and_verdict_fit_the_smallest_screen(name: str) -> None:
     entry = EXPERIMENTS[name]
     lines = textwrap.wrap(entry.text, 76) + textwrap.wrap(entry.question.text, 76) + list(entry.question.answers)
     assert len(lines) <= 15 and all(len(answer) <= 74 for answer in entry.question.answers)
+    why = entry.question.why(entry.run())
     for right in range(len(entry.question.answers)):
-        lesson = Lesson(entry, answer=(right + 1) % 3, right=right)
+        lesson = Lesson(entry, answer=(right + 1) % 3, right=right, why=why)
         assert len(textwrap.wrap(verdict(lesson), 74)) <= 2
 
 
@@ -204,6 +206,14 @@ def test_reports_are_drawn_in_any_size(name: str) -> None:
 
 
 # ---- keys and pictures -----------------------------------------------------------------------------------------------
+
+
+def keys_of(app: FastnnApp) -> list[str]:
+    """The words beside the keys in the border of the pane that is shown: what acts now."""
+    pane = next(pane for pane in app.base.query(CoursePlot) if pane.region)
+    shown = f"{Content.from_markup(str(pane.border_subtitle)).plain} "
+    words = {action.label for action in app.base.placed("main") if action.label} | {"answer", "type"}
+    return sorted((word for word in words if f" {word} " in shown), key=shown.index)
 
 
 class Pictures:
@@ -265,13 +275,15 @@ async def test_pages_steps_and_what_is_typed(pictures: Pictures) -> None:
         await press(pilot, "v", "b")  # nothing yet
         assert "Predict, then see" in text_of(app)
         await pictures.take(pilot, "question")
+        assert keys_of(app) == ["choose", "answer", "lesson", "try"]
         await press(pilot, "down", "enter")
         await settle(pilot)
+        assert keys_of(app) == ["choose", "change", "type", "view", "text", "lesson", "try"]
         assert "view 1/" in text_of(app) and "×──" in text_of(app)
         await press(pilot, "v")
         assert "view 2/" in text_of(app) and "-4.4" in text_of(app)
         await press(pilot, "b")
-        assert "the chain rule" in text_of(app)
+        assert "the chain rule" in text_of(app) and keys_of(app) == ["text", "lesson", "try"]
         await press(pilot, "b")
         assert "-4.4" in text_of(app)
         for _ in range(app.base.query_one(LessonReport).pages - 1):
@@ -283,6 +295,7 @@ async def test_pages_steps_and_what_is_typed(pictures: Pictures) -> None:
         assert "step 1 of 5: forward: g (×) of -2, 5 is -10" in text_of(app)
         await press(pilot, "down", "down", "down", "down")
         assert course.lesson.current is not None and course.lesson.current.label == "formula"
+        assert keys_of(app) == ["choose", "type", "view", "text", "lesson", "try", "as before"]  # a text has no steps
         for formula, told in (("tanh(w * x) / (b - b)", "division by zero (column 13"), ("tanh(w * x) / b", "tanh──")):
             await press(pilot, "enter")
             app.screen.query_one("#text").value = formula

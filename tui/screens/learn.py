@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
+from tui.actions import Action
 from tui.lessons import Course
 from tui.screens.dialogs import TextInput
 from tui.screens.mode import ModeScreen
@@ -66,10 +67,31 @@ class LearnScreen(ModeScreen):
                 plot.show(self.view)
 
     def _titles(self) -> None:
-        actions = self.placed("main")
+        actions = self._acting()
         beside = not self.report.alone
         self.query_one(LessonText).title(() if beside else actions)
         self.report.title(actions)
+
+    def _acting(self) -> tuple[Action, ...]:
+        """The actions that do something now, with the word for what ⏎ does."""
+        lesson = self.course.lesson
+        control = lesson.current
+        now = {"lesson_before", "lesson_next", "try"}
+        if not lesson.answered:
+            now |= {"choose_up", "choose_down", "take"}
+        elif self.report.alone:
+            now.add("text")
+        if lesson.answered and control is not None and not self.reading:
+            now |= {"take", "parts"}
+            now |= {"choose_up", "choose_down"} if len(lesson.controls) > 1 else set()
+            now |= {"value_less", "value_more"} if control.steps else set()
+            now |= {"restore"} if lesson.changed else set()
+        word = "type" if lesson.answered else "answer"
+        return tuple(
+            replace(action, label=word) if action.name == "take" else action
+            for action in self.placed("main")
+            if action.name in now
+        )
 
     @property
     def settled(self) -> bool:
@@ -171,7 +193,7 @@ class LearnScreen(ModeScreen):
 
         lesson = self.course.lesson
         try:
-            table = lesson.experiment.train(lesson.values)
+            table = lesson.experiment.train(lesson.values, lesson.result)
             config = config_of(RunFile.from_table({"epochs": EPOCHS, **table}))
         except (ValueError, TypeError) as reason:
             self.notify(explain(reason), severity="error", markup=False)

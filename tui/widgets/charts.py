@@ -22,8 +22,28 @@ EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
+class Style:
+    """How a curve is told from others without colors: a letter in ASCII, a mark for its name, and what is drawn of it,
+    cell after cell: all (█), one dot (·) or nothing."""
+
+    letter: str
+    mark: str
+    cells: str
+
+
+STYLES = (
+    Style("*", "━━", "█"),
+    Style("o", "╸╸", "█ "),
+    Style("+", "··", "· "),
+    Style("x", "━╸", "███ "),
+    Style("#", "╸·", "█ · "),
+    Style("%", "━·", "███ · "),
+)
+
+
+@dataclass(frozen=True)
 class Line:
-    """A curve to draw: x rising, y anything; `dashed` tells it from the others without colors.
+    """A curve to draw: x rising, y anything; `style` is the number of one of STYLES.
 
     `faint` is a color for the lowest and highest values of each column behind a curve that is smoothed over `smooth`
     columns of dots.
@@ -32,7 +52,7 @@ class Line:
     x: np.ndarray
     y: np.ndarray
     color: RGB | None
-    dashed: bool = False
+    style: int = 0
     faint: RGB | None = None
     smooth: float = 0.0
 
@@ -103,9 +123,10 @@ def line_chart(
                 figure.curve(y_axis.place(_joined(edge)), line.faint, letter=".", lines=False)
     for mean, _, _, line in drawn:
         curve = _joined(smoothed(mean, line.smooth) if line.smooth > 0 else mean)
-        if line.dashed:
-            curve = np.where(figure.dashes, curve, np.nan)
-        figure.curve(y_axis.place(curve), line.color, letter="o" if line.dashed else "*", lines=not line.dashed)
+        style = STYLES[line.style % len(STYLES)]
+        if line.style:
+            curve = np.where(figure.dashes(style.cells), curve, np.nan)
+        figure.curve(y_axis.place(curve), line.color, letter=style.letter, lines=not line.style)
     cells = figure.draw()
     if cursor is not None:
         _vertical(cells, x_axis, cursor, margin, rows, look.cursor_color)

@@ -68,7 +68,7 @@ class Figure:
         self._name, *dots = MARKERS[marker]
         self.columns, self.rows = width - margin, height - foot
         self.across, self.down = self.columns * dots[0], self.rows * dots[1]
-        self.dashes = np.arange(self.across) // dots[0] % 2 == 0  # every other cell
+        self._cell, self._dot = np.divmod(np.arange(self.across), dots[0])  # of each column of dots
         self._margin, self._foot = margin, foot
         self._cells = Cells(width, height)
         self._plot = monitor_class()
@@ -77,6 +77,12 @@ class Figure:
         self._plot.set_size([width, height])
         self._plot.set_xlim(0, max(1, self.across - 1))
         self._plot.set_ylim(0, max(1, self.down - 1))
+
+    def dashes(self, pattern: str) -> np.ndarray:
+        """The columns of dots (across,) that a pattern draws, which is repeated: of a cell all (█), one (·) or none."""
+        drawn = np.array(list(pattern))[self._cell % len(pattern)]
+        columns: np.ndarray = (drawn == "█") | ((drawn == "·") & (self._dot == 0))
+        return columns
 
     def axes(self, x_ticks: Ticks, y_ticks: Ticks = (), color: RGB | None = None) -> None:
         """Ticks in [0, 1] along their axis, with labels; those of `y_ticks` are as wide as the margin at most."""

@@ -76,7 +76,7 @@ class LayerPlot(HistogramPlot):
             return heat_chart(width, height, self.series, ground=ground, axis_color=axis, plain=self.plain)
         curves = self.series.percentiles(tuple(share for share, _ in SHARES))
         lines = [
-            Line(self.series.steps, curve, self.color(name), dashed=name != "plot-validation" and self.plain)
+            Line(self.series.steps, curve, self.color(name), style=int(name != "plot-validation" and self.plain))
             for curve, (_, name) in zip(curves, SHARES, strict=True)
         ]
         look = Look(marker=self.marker, axis_color=axis)

@@ -148,7 +148,9 @@ class LessonReport(CoursePlot):
             parts.append(Content.styled(f"  view {self.page % self.pages + 1}/{self.pages}", "$text-muted"))
         if lesson.answered and lesson.computing:
             parts.append(Content.styled("  computing…", "$state-paused"))
-        title, keys = Content.assemble(*parts), self.keys(self._actions)
+        # Only a drawing knows whether there is another view.
+        actions = tuple(action for action in self._actions if action.name != "parts" or self.pages > 1)
+        title, keys = Content.assemble(*parts), self.keys(actions)
         if (title.markup, keys.markup) != self._written:
             self._written = (title.markup, keys.markup)
             self.border_title, self.border_subtitle = title, keys
@@ -165,6 +167,7 @@ class LessonReport(CoursePlot):
 
     def _drawn(self, width: int, height: int) -> Cells:
         cells, lesson = Cells(width, height), self.course.lesson
+        self.pages = 1
         if not lesson.answered:
             cells.centered("the numbers are here once you have predicted them", self.color("plot-axis"))
             return cells
@@ -225,6 +228,5 @@ def verdict(lesson: Lesson) -> str:
     """What the experiment says of the answer."""
     if lesson.right is None:
         return ""
-    question = lesson.experiment.question
-    first = "Right." if lesson.answer == lesson.right else f"It is: {question.answers[lesson.right]}."
-    return f"{first} {question.why}"
+    answer = lesson.experiment.question.answers[lesson.right]
+    return f"{'Right.' if lesson.answer == lesson.right else f'It is: {answer}.'} {lesson.why}"

@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.experiments.parts import Bars, Checks, Curves, Diagram, Histograms, Part, Table, Text
 from tui.colors import CLASSES
 from tui.widgets.cells import RGB, Cells
-from tui.widgets.charts import Line, Look, histogram_chart, line_chart
+from tui.widgets.charts import STYLES, Line, Look, histogram_chart, line_chart
 from tui.widgets.diagram import network_cells
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -198,17 +198,17 @@ def _bars(part: Bars, cells: Cells, brush: Brush) -> None:
 
 
 def _curves(part: Curves, width: int, height: int, brush: Brush) -> Cells:
-    """The curves under a line with their names; the first is solid, the second dashed, all differ in color."""
+    """The curves under a line with their names; they differ in color and in style."""
     cells = Cells(width, height)
     colors = [brush.color("plot-train"), brush.color("plot-validation"), *CLASSES[2:]]
     x = 0
     lines = []
     for number, curve in enumerate(part.curves):
-        color, dashed = colors[number % len(colors)], number == 1
-        mark = ("o o" if dashed else "***") if brush.plain else "╸╸" if dashed else "━━"
+        color, style = colors[number % len(colors)], STYLES[number % len(STYLES)]
+        mark = style.letter * 2 if brush.plain else style.mark
         cells.text(x, 0, f"{mark} {curve.label}", color)
         x += len(curve.label) + len(mark) + 3
-        lines.append(Line(curve.x, curve.y, color, dashed))
+        lines.append(Line(curve.x, curve.y, color, number))
     low = min(float(curve.x[0]) for curve in part.curves)
     high = max(float(curve.x[-1]) for curve in part.curves)
     look = Look(

@@ -179,7 +179,7 @@ class TrendPlot(Plot):
         look = self.display_as
         smooth = SMOOTH[look.smooth] if self.trend.noisy else 0.0
         lines = [
-            Line(*ghost.curves[name], ghost.color, dashed=number > 0)
+            Line(*ghost.curves[name], ghost.color, style=int(number > 0))
             for ghost in look.ghosts
             for number, (name, _) in enumerate(self.trend.curves)
         ]
@@ -187,7 +187,7 @@ class TrendPlot(Plot):
             color = self.color("plot-validation" if number else "plot-train")
             faint = self.color("plot-faint") if smooth and not number else None
             # Validation comes once an epoch: it needs no smoothing, and dashes tell it apart.
-            lines.append(Line(*points, color, number > 0, faint, smooth if not number else 0.0))
+            lines.append(Line(*points, color, int(number > 0), faint, smooth if not number else 0.0))
         self.chart = line_chart(
             width,
             height,
