@@ -135,11 +135,12 @@ def test_the_gallery(x: float) -> None:
 
 
 def test_the_remarks(quick: dict[str, Any]) -> None:
-    """All but the time of exp, which depends on the machine and on who else uses it."""
+    """All but the time of exp, which depends on the machine and on who else uses it, and what is not so: leaky relu is
+    not centered on 0 by its small slope."""
     found = quick["remarks"]
     (checks,) = (part for part in EXPERIMENTS["remarks"].report(found) if isinstance(part, parts.Checks))
     for text, holds in checks.rows:
-        assert holds or "exp" in text, text
+        assert "exp" in text or holds == ("leaky relu is zero-centered" not in text), text
     assert (found.nanoseconds[1:] > 0).all()
 
 

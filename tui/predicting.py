@@ -7,7 +7,8 @@ is never changed afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ KINDS = ("plane", "line", "images", "table")
 
 def kind_of(data: Any) -> str:
     """How predictions on a data set are shown: "plane" (points), "line" (one input), "images" or "table"."""
-    if data is None:
+    if data is None or data.steps is not None:
         return "table"
     if data.plane is not None or (data.features == 2 and (data.classes or data.y_train.ndim == 1)):
         return "plane"
@@ -173,11 +174,23 @@ class Judged:
     confusion: np.ndarray | None = None
 
 
+@lru_cache(1)
+def rows_of(data: Any) -> Any:
+    """The data with a row for each target: where each time step has one, the steps are the rows."""
+    if not data.every_step:
+        return data
+    parts = ("x_train", "y_train", "x_test", "y_test")
+    return replace(data, **{name: np.concatenate(getattr(data, name)) for name in parts})
+
+
 def judge(run: Any) -> Judged:
     """A probe: judge the rows of the test part (the first 10,000)."""
     data = run.data
-    x, y = data.x_test[:MOST_ROWS], data.y_test[:MOST_ROWS]
+    most = max(1, MOST_ROWS // data.steps) if data.every_step else MOST_ROWS
+    x, y = data.x_test[:most], data.y_test[:most]
     outputs = run.network(x)
+    if data.every_step:
+        outputs, y = np.concatenate(outputs), np.concatenate(y)
     if not data.classes:
         wanted = y.reshape(len(y), -1)
         losses = ((outputs.astype(np.float64) - wanted) ** 2).mean(1)

@@ -227,7 +227,7 @@ def _report_adding(result: Adding) -> tuple[Part, ...]:
     epochs = np.arange(1.0, result.loss.shape[1] + 1)
     curves = tuple(Curve(name, epochs, row) for name, row in zip(result.cells, result.loss, strict=True))
     level = Curve("answering 1", epochs, np.full(len(epochs), result.baseline))
-    rows = tuple((name, f"{row[-1]:.4f}", f"{row[-1] / result.baseline:.2f}") for name, row in
+    rows = tuple((name, f"{row[-1]:.4f}", f"{row[-1] / result.baseline:.2g}") for name, row in
                  zip(result.cells, result.loss, strict=True))  # fmt: skip
     solved = [name for name, row in zip(result.cells, result.loss, strict=True) if row[-1] < 0.1 * result.baseline]
     return (

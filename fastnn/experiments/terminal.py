@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -76,6 +78,7 @@ def _curves(part: Curves, console: Console) -> RenderableType:
     plain = not console.is_terminal or console.no_color
     plotext.theme("clear" if plain else "pro")
     plotext.plotsize(min(100, console.width - 2), CURVE_ROWS)
+    xs, ys = [np.zeros(0)], [np.zeros(0)]
     for number, curve in enumerate(part.curves):
         keep = np.isfinite(curve.y) & (curve.y > 0 if part.log_y else True)
         if keep.any():
@@ -86,12 +89,29 @@ def _curves(part: Curves, console: Console) -> RenderableType:
                 marker=MARKS[number % len(MARKS)] if plain else "braille",
                 label=curve.label,
             )
+            xs.append(curve.x[keep])
+            ys.append(y)
     if part.cursor is not None:
         plotext.vline(part.cursor, "gray")
+    for values, log, mark in ((xs, False, plotext.xticks), (ys, part.log_y, plotext.yticks)):
+        marks = _ticks(np.concatenate(values), log)
+        mark(marks, [f"{10**tick if log else tick:.6g}" for tick in marks])
     plotext.xlabel(part.x_label)
-    if part.log_y:
-        plotext.ylabel("log10")
     return RichText.from_ansi(plotext.build())
+
+
+def _ticks(values: np.ndarray, log: bool, most: int = 6) -> list[float]:
+    """Round numbers within the values, `most` or fewer: 1, 2 or 5 times a power of ten apart; of a logarithm decades,
+    or where there are hardly any, the logarithms of round numbers."""
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if log and high - low < 2:
+        return [math.log10(tick) for tick in _ticks(np.array([10**low, 10**high]), False, most) if tick > 0]
+    if not high > low:
+        return [low]
+    unit = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = next(unit * times for times in (1, 2, 5, 10) if high - low <= most * unit * times)
+    step = max(1.0, step) if log else step
+    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def spark(panel: Panel) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from fake_network import FakeNetwork, data_of
 
-from fastnn.datasets import Dataset
+import fastnn as fnn
+from fastnn.datasets import Dataset, load
 from tui.config import RunConfig
 from tui.predicting import (
     Window,
@@ -15,6 +16,7 @@ from tui.predicting import (
     line_probe,
     plane_probe,
     probabilities,
+    rows_of,
     set_weight,
     weights_probe,
 )
@@ -86,6 +88,16 @@ def test_rows_are_judged():
     judged = judge(line)
     assert judged.confusion is None
     assert np.allclose(judged.losses.mean(), line.network.evaluate(line.data.x_test, line.data.y_test, "mse")["loss"])
+
+
+def test_the_time_steps_of_a_text_are_judged_as_rows():
+    data = load("lessons", steps=8)
+    net = fnn.Network([fnn.Input(data.features), fnn.GRU(4, return_sequences=True), fnn.Dense(data.n_classes)])
+    found, rows = judge(SimpleNamespace(network=net, data=data)), rows_of(data)
+    assert (
+        kind_of(data) == "table" and found.confusion.sum() == len(found.losses) == len(rows.y_test) == data.y_test.size
+    )
+    assert np.allclose(found.losses.mean(), net.loss(data.x_test, data.y_test), rtol=1e-4)
 
 
 def test_weights_are_read_and_set():

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from tui.colors import ramp
 from tui.numbers import percent, short
-from tui.predicting import Judged
+from tui.predicting import Judged, rows_of
 from tui.view import View
 from tui.widgets.canvas import paint
 from tui.widgets.cells import RGB, Cells, packed
@@ -66,7 +66,7 @@ class JudgedPlot(Plot):
         """The probe's answer."""
         answer = view.found.get(self.PROBE)
         self.judged = answer.value if answer is not None and isinstance(answer.value, Judged) else None
-        self.data = view.run.data if view.run is not None else None
+        self.data = rows_of(view.run.data) if view.run is not None else None
         self.rows = np.zeros(0, np.int64)
         if self.judged is not None and len(self.data.y_test) >= len(self.judged.losses):
             self.rows = self.selection.rows(self.judged, self.data.y_test)

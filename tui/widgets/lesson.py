@@ -205,7 +205,7 @@ class LessonReport(CoursePlot):
         lesson, x = self.course.lesson, 1
         for number, control in enumerate(lesson.controls):
             here = number == lesson.control % len(lesson.controls)
-            value = control.written(lesson.values[control.parameter.name])
+            value = control.written(lesson.values[control.parameter.name]) or "–"
             room = max(12, cells.width - len(control.label) - 8)
             value = value if len(value) <= room else value[: room - 1] + "…"
             text = f"{control.label} {'‹' if here else ' '}{value}{'›' if here else ' '}"
