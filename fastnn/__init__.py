@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn.version import __version__
 
 if TYPE_CHECKING:
-    from fastnn import datasets, jit, masks
+    from fastnn import cuda, datasets, jit, masks
     from fastnn.ensemble import Ensemble, EnsembleHistory
     from fastnn.errors import DataError, DeviceError, DivergenceError, FastnnError
     from fastnn.initializers import Initializer, Normal
@@ -56,6 +56,7 @@ __all__ = [
     "Snapshot",
     "Trainer",
     "__version__",
+    "cuda",
     "datasets",
     "jit",
     "load",
@@ -64,7 +65,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "jit", "masks"):
+    if name in ("cuda", "datasets", "jit", "masks"):
         return import_module(f"fastnn.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -17,7 +17,8 @@ EXTRAS = "pip install 'fastnn[cuda13]' (or cuda12, for a driver of CUDA 12)"
 
 
 class Device:
-    """Where a network is computed: `Runner`, `Observer` and `Predictor` are its engine's classes.
+    """Where a network is computed: `Runner`, `Observer` and `Predictor` are its engine's classes, `compiled` gives what
+    a caller's own compiled code predicts with.
 
     Raises TypeError or ValueError for an unknown name, DeviceError where the device cannot be used: package, driver or
     GPU is missing.
@@ -30,6 +31,7 @@ class Device:
         self.Runner: Any = self._class("engine", "Runner")
         self.Observer: Any = self._class("observer", "Observer")
         self.Predictor: Any = self._class("predictor", "Predictor")
+        self.compiled: Any = self._class("engine", "compiled")
 
     def _class(self, module: str, name: str) -> Any:
         return getattr(import_module(f"fastnn.{self.name}.{module}"), name)
@@ -38,10 +40,15 @@ class Device:
         return f"Device({self.name!r})"
 
 
-def check_cuda() -> None:
-    """Raises DeviceError that names what CUDA lacks here: the package, the driver or a GPU."""
+def check_package() -> None:
+    """Raises DeviceError where the package is missing that CUDA needs."""
     if find_spec("numba_cuda") is None:
         raise DeviceError(f"device: 'cuda' needs the package numba-cuda, which is not installed: {EXTRAS}")
+
+
+def check_cuda() -> None:
+    """Raises DeviceError that names what CUDA lacks here: the package, the driver or a GPU."""
+    check_package()
     from fastnn.cuda.target import missing
 
     reason = missing()

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import checkpoint, compiler, samples
+from fastnn import checkpoint, samples
 from fastnn.activations import ACTIVATIONS
-from fastnn.cpu import engine, phases, plan
+from fastnn.cpu import engine, plan
 from fastnn.description import built, describe
 from fastnn.devices import OnDevice
 from fastnn.errors import DataError, check_choice, check_int, shown
@@ -156,13 +156,15 @@ class Network(OnDevice):
 
     # ---- prediction --------------------------------------------------------------------------------------------------
 
-    def compiled(self, steps: int | None = None) -> phases.Net:
+    def compiled(self, steps: int | None = None, threads: int = 1) -> Any:
         """The network for the caller's own compiled code (fastnn.jit): a NamedTuple of arrays that share its memory.
 
-        Each call returns scratch memory of its own: take one for each thread. With recurrent layers it is made for
+        Each call returns scratch memory of its own: take one for each thread. On the GPU, for kernels with
+        fastnn.cuda.predict: a copy as of now, for `threads` threads of a launch. With recurrent layers it is made for
         `steps` time steps (those of Input unless given), and takes rows of steps * features numbers. Raises ValueError
-        where it does not know how many.
+        where it does not know how many, or for more threads than one on the CPU.
         """
+        check_int("threads", threads, 1, 2**31)
         if self.architecture.loops:
             if steps is None:
                 steps = self._stack[0].steps  # type: ignore[union-attr]
@@ -171,8 +173,7 @@ class Network(OnDevice):
             check_int("steps", steps, 1, MOST_STEPS)
         elif steps is not None:
             raise ValueError(f"steps: {steps!r} for a network without recurrent layers; expected none")
-        with compiler.preparing():
-            return engine.build(self.architecture, self.storage, predicts=True, steps=steps or 1)
+        return self.engine.compiled(self.architecture, self.storage, steps or 1, threads)
 
     def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Outputs of the last layer (logits), shape (n, fan_out), for x of shape (n, fan_in); into `out` if given.

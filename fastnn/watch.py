@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
-from fastnn.cpu.observer import Summary, norm
+from fastnn.cpu.observer import Summary
 from fastnn.layers import Looped
 from fastnn.network import Network
 from fastnn.snapshots import BINS, Histogram, LayerSnapshot, Snapshot
@@ -75,7 +75,9 @@ class Watch:
                     updates=self._weights(update, number),
                 )
             )
-        length = norm(gradient) if gradient is not None and passing & {"gradient_norm", "gradients"} else None
+        length = (
+            self._observer.norm(gradient) if gradient is not None and passing & {"gradient_norm", "gradients"} else None
+        )
         ended = time.perf_counter()
         self._next = ended + max(seconds, (ended - began) / SHARE if passing and seconds else 0.0)
         self._seen, self._fresh = (step, rate, kinds), True
@@ -90,11 +92,11 @@ class Watch:
         shown = _histogram(found)
         return LayerSnapshot(name, shown, found.mean, found.std, found.zeros, found.saturated, found.dead)
 
-    def _weights(self, flat: np.ndarray | None, number: int) -> Histogram | None:
+    def _weights(self, flat: Any, number: int) -> Histogram | None:
         if flat is None:
             return None
         shown = _histogram(self._observer.weights(flat, number, BINS))
-        return replace(shown, norm=norm(self._observer.part(flat, number)))
+        return replace(shown, norm=self._observer.norm(flat, number))
 
 
 def _histogram(found: Summary) -> Histogram:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numba import cuda
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
@@ -116,6 +117,27 @@ def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
     yield from sequences(dtype)
 
 
+def in_kernels(dtype: str) -> Iterator[tuple[str, float]]:
+    """fastnn.cuda.predict in a kernel of the caller's own: three threads for four rows each, and one too many."""
+    @cuda.jit
+    def each(net, x, out):
+        i = cuda.grid(1)
+        fnn.cuda.predict(net, x[i * 2 : i * 2 + 2], out[i * 2 : i * 2 + 2])
+
+    x, F = X[:6].astype(dtype), np.dtype(dtype)
+    deep = [fnn.GRU(3, return_sequences=True), fnn.Dense(2, "tanh"), fnn.LSTM(2), fnn.Dense(5, "relu")]
+    for name, layers in (
+        ("dense", [fnn.Input(4), fnn.Dense(5, "tanh")]),
+        ("last step", [fnn.Input(2, steps=2), *deep]),
+        ("time steps", [fnn.Input(2, steps=2), fnn.Recurrent(3, return_sequences=True)]),
+    ):
+        net = fnn.Network([*layers, fnn.Dense(CLASSES)], seed=3, dtype=dtype)
+        expected = net(x).reshape(6, -1)
+        out = np.zeros(expected.shape, F)
+        each[1, 3](net.to("cuda").compiled(threads=2), x, out)
+        yield f"predict in a kernel, {name}", apart(expected[:4], out[:4]) + float(not np.isnan(out[4:]).all())
+
+
 def watching(dtype: str) -> Iterator[tuple[str, float]]:
     """Snapshots, going back, and a run that diverges."""
     data = SimpleNamespace(x_train=X, y_train=LABELS)
@@ -147,6 +169,10 @@ if __name__ == "__main__":
     # The simulator's own thread spins; without this it keeps Python's lock for 5 ms at a time.
     sys.setswitchinterval(1e-4)
     dtype, *rest = sys.argv[1:]
-    parts = {"": [training, sequences, formulas, watching], "threads": [of_threads], "float64": [training, sequences]}
+    parts = {
+        "": [training, sequences, formulas, watching, in_kernels],
+        "threads": [of_threads],
+        "float64": [training, sequences],
+    }
     chosen = parts[rest[0] if rest else "" if dtype == "float32" else dtype]
     json.dump({name: difference for part in chosen for name, difference in part(dtype)}, sys.stdout)

@@ -24,7 +24,8 @@ if find_spec("numba_cuda") is None:
 
 from numba import cuda, types
 
-from fastnn.cuda import clipping, fused, phases, products, recurrent, steps, weights
+import fastnn as fnn
+from fastnn.cuda import clipping, fused, phases, products, recurrent, statistics, steps, threadwise, weights
 from fastnn.cuda.target import toolkit_missing
 from fastnn.losses import LOSSES
 
@@ -53,10 +54,20 @@ def arguments(F: type) -> dict[str, tuple[Any, ...]]:
         "rows": (a, a, a, a, table, a, *rates, order, words, a, a, s),
         "advance": (words, words.dtype),
         "measure": (a, c),
+        "summarize": (a, s, s, s, s, NUMBER[F], NUMBER[F], c),
+        "count": (a, s, s, s, s, c, types.Array(types.int32, 1, "C")),
+        "idle": (a, s, s, s, s, types.Array(types.int32, 1, "C")),
+        "subtract": (a, a, a),
+        "caller": (types.NamedTuple((a, table, a, c, types.int64, types.int64), threadwise.Net), c, c),
         "clip": (a, a, a, a, c, NUMBER[F], c, words, s),
         "steps": (a, a, a, a, s, a, table, a, *rates, order, words, a, a, s, s),
         "turn": (a, a, table),
     }
+
+
+@cuda.jit(launch_bounds=(256, 2))
+def caller(net, x, out):
+    fnn.cuda.predict(net, x, out)
 
 
 def kernels(F: type) -> dict[str, Callable[[], Any]]:
@@ -69,6 +80,9 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
         for rule, slots in (("sgd", 0), ("sgd", 1), ("adam", 2), (None, 0)):
             name = f"change {size} {rule or 'gradient'} {slots}"
             found[name] = lambda shape=shape, rule=rule, slots=slots: weights.change(F, shape, rule, slots)
+    for name in ("summarize", "count", "idle", "subtract"):
+        found[name] = lambda name=name: getattr(statistics, name)(F)
+    found["caller"] = lambda: caller
     found["measure"] = lambda: clipping.measure(F)
     for rule, slots in (("sgd", 0), ("adam", 2)):
         found[f"clip {rule}"] = lambda rule=rule, slots=slots: clipping.update(F, rule, slots)

@@ -75,6 +75,14 @@ def build(
     return net._replace(table=new_table(net, workers))
 
 
+def compiled(architecture: Architecture, parameters: np.ndarray, steps: int, threads: int) -> Net:
+    """The network for a caller's own compiled code, in which one thread predicts with it."""
+    if threads != 1:
+        raise ValueError(f"threads: {threads} on the CPU; expected 1, and a network of its own for each thread")
+    with compiler.preparing():
+        return build(architecture, parameters, predicts=True, steps=steps)
+
+
 def describe_data(inputs: np.ndarray, targets: np.ndarray) -> Data:
     """Addresses of C-contiguous arrays, which the caller keeps alive."""
     rows = inputs.shape[0]

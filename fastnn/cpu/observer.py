@@ -139,10 +139,22 @@ class Observer:
 
     def weights(self, flat: np.ndarray, layer: int, bins: int) -> Summary:
         """Summary of a layer's weights in an array laid out like the parameters, as gradient and update are."""
+        return describe(flat, *self.sample(layer), (float("nan"), float("nan")), bins)
+
+    def sample(self, layer: int) -> tuple[int, int, int, int]:
+        """The weights of a layer that are looked at: where they begin, rows, columns, numbers from row to row."""
         start, rows, width = self._weights(layer)
         every = -(-rows * width // MOST_VALUES)
-        nowhere = (float("nan"), float("nan"))
-        return describe(flat, start, -(-rows // every), width, width * every, nowhere, bins)
+        return start, -(-rows // every), width, width * every
+
+    def norm(self, flat: np.ndarray, layer: int | None = None) -> float:
+        """Euclidean norm of an array laid out like the parameters, or of the weights of a layer in it.
+
+        Without BLAS, whose threads would fight with the team's.
+        """
+        some = flat if layer is None else self.part(flat, layer)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.sqrt(np.einsum("i,i->", some, some, dtype=some.dtype, optimize=False)))
 
 
 def with_dead(summary: Summary, rows: np.ndarray) -> Summary:
@@ -158,9 +170,3 @@ def describe(
     train.describe(values, start, rows, width, stride, *ends, counts, summary)
     low, high, mean, std, zeros, saturated = (float(v) for v in summary)
     return Summary(counts, low, high, mean, std, zeros, saturated, 0.0)
-
-
-def norm(flat: np.ndarray) -> float:
-    """Euclidean norm; without BLAS, whose threads would fight with the team's."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.sqrt(np.einsum("i,i->", flat, flat, dtype=flat.dtype, optimize=False)))

@@ -14,37 +14,10 @@ import numpy as np
 
 from fastnn.cuda import weights
 from fastnn.cuda.phases import SLOT, THREADS
-from fastnn.cuda.target import cuda, device, kernel, number
+from fastnn.cuda.reductions import PART, parts_of, tree
+from fastnn.cuda.target import cuda, kernel, number
 
-PART = 4096  # numbers of a gradient whose squares are a sum of their own
 U = np.uint32
-
-
-def parts_of(count: int) -> int:
-    """How many parts `count` numbers have."""
-    return -(-count // PART)
-
-
-@lru_cache
-def _tree(largest: bool) -> Any:
-    """The function that leaves the sum of `values` (THREADS,), in shared memory, or their largest in values[0]."""
-
-    @device
-    def gather(values, thread):
-        half = U(THREADS // 2)
-        while half > U(0):
-            cuda.syncthreads()
-            if thread < half:
-                a, b = values[thread], values[thread + half]
-                if largest:
-                    values[thread] = b if b > a else a
-                else:
-                    values[thread] = a + b
-            half = U(half // U(2))
-        cuda.syncthreads()
-        return values[0]
-
-    return gather
 
 
 @lru_cache
@@ -53,7 +26,7 @@ def measure(F: type) -> Any:
 
     F (parts, 2); a block a part.
     """
-    kind, zero, one, largest, total = number(F), F(0), F(1), _tree(True), _tree(False)
+    kind, zero, one, largest, total = number(F), F(0), F(1), tree(True), tree(False)
 
     @kernel(THREADS)
     def measure_part(gradient, sizes):
@@ -63,15 +36,12 @@ def measure(F: type) -> Any:
         top = zero
         for at in range(U(begin + thread), end, U(THREADS)):
             top = max(abs(gradient[at]), top)
-        values[thread] = top
-        top = largest(values, thread)
+        top = largest(values, thread, top)
         scale, squares = one / top if top > zero else zero, zero
         for at in range(U(begin + thread), end, U(THREADS)):
             x = gradient[at] * scale
             squares += x * x
-        cuda.syncthreads()
-        values[thread] = squares
-        squares = total(values, thread)
+        squares = total(values, thread, squares)
         if thread == U(0):
             sizes[U(cuda.blockIdx.x), 0], sizes[U(cuda.blockIdx.x), 1] = top, squares
 
@@ -81,7 +51,7 @@ def measure(F: type) -> Any:
 @lru_cache
 def update(F: type, rule: str, slots: int) -> Any:
     """Kernel: the optimizer's update by `gradient`, scaled down to a norm of `clip` if it has more; a block a part."""
-    kind, zero, one, largest, total = number(F), F(0), F(1), _tree(True), _tree(False)
+    kind, zero, one, largest, total = number(F), F(0), F(1), tree(True), tree(False)
     tiny, to_use = F(1e-6), weights.put(F, rule, slots)
 
     @kernel(THREADS)
@@ -92,15 +62,12 @@ def update(F: type, rule: str, slots: int) -> Any:
         top = zero
         for part in range(thread, parts, U(THREADS)):
             top = max(sizes[part, 0], top)
-        values[thread] = top
-        top = largest(values, thread)
+        top = largest(values, thread, top)
         scale, squares = one / top if top > zero else zero, zero
         for part in range(thread, parts, U(THREADS)):
             x = sizes[part, 0] * scale
             squares += sizes[part, 1] * x * x
-        cuda.syncthreads()
-        values[thread] = squares
-        factor = clip / (top * math.sqrt(total(values, thread)) + tiny)  # torch.nn.utils.clip_grad_norm_
+        factor = clip / (top * math.sqrt(total(values, thread, squares)) + tiny)  # torch.nn.utils.clip_grad_norm_
         factor = one if factor > one else factor
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
@@ -108,3 +75,12 @@ def update(F: type, rule: str, slots: int) -> Any:
             to_use(target, m, v, at, gradient[at] * factor, k)
 
     return update_part
+
+
+def norm(F: type, values: Any) -> float:
+    """Euclidean norm of an array on the device."""
+    sizes = cuda.device_array((parts_of(values.size), 2), F)
+    measure(F)[len(sizes), THREADS](values, sizes)
+    top, squares = sizes.copy_to_host().astype(np.float64).T
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt((squares * top**2).sum()))

@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu import plan, train
-from fastnn.cuda import clipping, layout, weights
+from fastnn.cuda import clipping, layout, statistics, weights
 from fastnn.cuda.batches import Batches
 from fastnn.cuda.graphs import Graphs
 from fastnn.cuda.memory import check_room, guarded, upload
 from fastnn.cuda.phases import THREADS
+from fastnn.cuda.reductions import parts_of
 from fastnn.cuda.sequences import batches, evaluated, laid_out
 from fastnn.cuda.target import cuda
+from fastnn.cuda.threadwise import compiled
 from fastnn.optimizers import WIDTH
 from fastnn.runner import BaseRunner, Kept, Result, join
+
+__all__ = ["Runner", "compiled"]
 
 MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
 MOST_STEPS = 4096
@@ -50,6 +54,7 @@ class Runner(BaseRunner):
             self._memory = [upload(np.zeros(self.parameters.size if self.slots > k else 1, F)) for k in range(2)]
             self._coefficients = cuda.device_array((self._slots, WIDTH), F)
             self._gradient: Any = None
+            self._changed: Any = None
             self.batches: Batches = batches(
                 architecture, self._parameters, *data, self.batch, loss=loss, slots=self._slots, training=True
             )
@@ -80,7 +85,7 @@ class Runner(BaseRunner):
             self._change: Any = weights.change(F, shape, self.optimizer.name, self.slots)
             self._clip = float(self.optimizer.clip)
         if self._clip:
-            self._norms = cuda.device_array((clipping.parts_of(self.parameters.size), 2), F)
+            self._norms = cuda.device_array((parts_of(self.parameters.size), 2), F)
         self._graphs = Graphs(self._launch, self.batches.state)
 
     def _bytes(self, data: Any, validation: Any) -> int:
@@ -98,7 +103,7 @@ class Runner(BaseRunner):
     def prepare(self) -> None:
         """Compile all that this runner calls, before anything is timed; what it computes is thrown away."""
         with guarded("its kernels were compiled"):
-            self._send()
+            self.send()
             self.batches.seek(0, 0, 0)
             self._launch(0, gradient=True)
             if self.optimizer is not None:
@@ -129,14 +134,15 @@ class Runner(BaseRunner):
         with guarded("its memory was written"):
             self._copy(self._memory, kept.arrays[1:])
 
-    def _send(self) -> None:
-        """The host's parameters to the device; what a caller wrote at masked places is 0 again."""
+    def send(self) -> Any:
+        """The host's parameters to the device, which returns them; what a caller wrote at masked places is 0 again."""
         if self._mask.size:
             self.parameters[self._mask == 0] = 0
         self._parameters.copy_to_device(self.parameters)
+        return self._parameters
 
     def _steps(self, steps: int, rate: float) -> Result:
-        self._send()
+        self.send()
         done: list[Result] = []
         validation: list[tuple[float, float]] = []
         while steps:
@@ -200,28 +206,50 @@ class Runner(BaseRunner):
             self.batches.state, np.uint32(s),
         )  # fmt: skip
 
-    def gradient(self, target: np.ndarray | None = None) -> float:
-        """The next batch's gradient goes to `target`, in the host's memory. Returns the batch's mean loss."""
-        target = self.target if target is None else target
-        assert target is not None
+    def slope(self) -> Any:
+        """The next batch's gradient, on the device."""
         with guarded("computing a gradient"):
-            self._send()
+            self.send()
             self._aim(0)
             self._launch(0, gradient=True)
-            self._gradient.copy_to_host(target)
+            return self._gradient
+
+    def gradient(self) -> float:
+        """The next batch's gradient goes to `target`, in the host's memory. Returns the batch's mean loss."""
+        assert self.target is not None
+        with guarded("computing a gradient"):
+            self.slope().copy_to_host(self.target)
             rows = self._rows(1)
             return float(self.batches.results(rows)[0][0] / rows[0])
+
+    def _one(self, rate: float) -> None:
+        """Make the next step on the device, and do not count it."""
+        self.send()
+        self._coefficients[:1].copy_to_device(self._table(1, rate))
+        self._aim(0)
+        self._launch(0)
 
     def try_step(self, rate: float) -> np.ndarray:
         """Make the next step, but do not count it; the losses of the batch's rows. `bring_back` undoes it."""
         with guarded("trying a step"):
-            self._send()
-            self._coefficients[:1].copy_to_device(self._table(1, rate))
-            self._aim(0)
-            self._launch(0)
+            self._one(rate)
             self._parameters.copy_to_host(self.parameters)
             losses: np.ndarray = self.batches.losses[: self.batch].copy_to_host()
             return losses
+
+    def update(self, rate: float) -> Any:
+        """What the next step would add to the parameters, on the device; all stays as it is."""
+        F, size = self.architecture.F, self.parameters.size
+        with guarded("trying a step"):
+            before = self._before = self._mark(self._before)
+            if self._changed is None:
+                self._changed = cuda.device_array(size, F), cuda.device_array(size, F)
+            old, change = self._changed
+            old.copy_to_device(self.send())
+            self._one(rate)
+            statistics.subtract(F)[-(-size // THREADS), THREADS](self._parameters, old, change)
+            self._go_back(before)
+            return change
 
     # ---- state -------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Looking at a network in training on the GPU, as `cpu.observer` does on the CPU: only what is looked at is fetched."""
+"""Looking at a network in training on the GPU, as `cpu.observer` does on the CPU: what is seen is gathered there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu import observer
+from fastnn.cuda import clipping, statistics
 from fastnn.cuda.memory import guarded
+from fastnn.cuda.statistics import Block
 
 
 class Observer(observer.Observer):
-    """Looks at one runner; call it between two chunks, from the thread that trains."""
+    """Looks at one runner; call it between two chunks, from the thread that trains.
+
+    Gradients and updates are arrays on the device, which the next call may overwrite.
+    """
 
     _runner: Any
     _tried: np.ndarray
@@ -19,11 +24,11 @@ class Observer(observer.Observer):
     def prepare(self, bins: int) -> None:
         self.outputs(0, 0, (0.0, 1.0), bins)
 
-    def gradient(self) -> np.ndarray:
-        if self._gradient is None:
-            self._gradient = np.zeros_like(self._runner.parameters)
-        self._runner.gradient(self._gradient)
-        return self._gradient
+    def gradient(self) -> Any:
+        return self._runner.slope()
+
+    def update(self, rate: float) -> Any:
+        return self._runner.update(rate)
 
     def _try(self, rate: float) -> None:
         self._tried = self._runner.try_step(rate)
@@ -36,7 +41,25 @@ class Observer(observer.Observer):
             found: np.ndarray = self._runner.batches.layer(unit - 1, self._batch(step))
         return found
 
+    def _there(self, flat: Any) -> Any:
+        """An array of the host's, which can only be the parameters, on the device."""
+        return self._runner.send() if isinstance(flat, np.ndarray) else flat
+
     def outputs(self, layer: int, step: int, ends: tuple[float, float], bins: int) -> observer.Summary:
-        rows = self._rows(layer + 1, step)
-        summary = observer.describe(rows.reshape(-1), 0, *rows.shape, rows.shape[1], ends, bins)
-        return observer.with_dead(summary, rows)
+        batches = self._runner.batches
+        place, steps = batches.layout.outputs[layer]
+        width = self._runner.net.sizes[layer + 1]
+        block = Block(batches.buffer, place, self._batch(step) * steps, width, width)
+        with guarded("its outputs were looked at"):
+            return statistics.describe(batches.F, block, ends, bins, columns=True)
+
+    def weights(self, flat: Any, layer: int, bins: int) -> observer.Summary:
+        with guarded("its weights were looked at"):
+            start, rows, width, stride = self.sample(layer)
+            block = Block(self._there(flat), start, rows, width, stride)
+            return statistics.describe(self._runner.architecture.F, block, (np.nan, np.nan), bins)
+
+    def norm(self, flat: Any, layer: int | None = None) -> float:
+        with guarded("its weights were looked at"):
+            there = self._there(flat)
+            return clipping.norm(self._runner.architecture.F, there if layer is None else self.part(there, layer))

@@ -1,0 +1,164 @@
+"""What a snapshot shows of arrays on the device, gathered there: a few hundred numbers are fetched, not the arrays.
+
+Means and deviations are those of parts, which the host puts together in float64; counts are integers, which add up to
+the same in any order.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.cpu.observer import Summary
+from fastnn.cuda.memory import upload
+from fastnn.cuda.phases import THREADS
+from fastnn.cuda.reductions import PART, parts_of, tree
+from fastnn.cuda.target import cuda, kernel, number
+
+LOW, HIGH, TOTAL, SQUARES, ZEROS, SATURATED = range(FIELDS := 6)  # of a part; SQUARES of distances from its mean
+MOST_BINS = 64
+U = np.uint32
+
+
+class Block(NamedTuple):
+    """Rows x width numbers of a flat array on the device, from `start` on, rows `stride` apart."""
+
+    values: Any
+    start: int
+    rows: int
+    width: int
+    stride: int
+
+    @property
+    def where(self) -> tuple[Any, ...]:
+        """What kernels take."""
+        return self.values, *(U(number) for number in self[1:])
+
+
+@lru_cache
+def summarize(F: type) -> Any:
+    """Kernel: FIELDS numbers of each part of PART values, to `parts` F (n, FIELDS); a block a part.
+
+    Below `low` and above `high` values are saturated (NaN: none is).
+    """
+    kind, zero, one, infinity = number(F), F(0), F(1), F(np.inf)
+    largest, total = tree(True), tree(False)
+
+    @kernel(THREADS)
+    def summarize_part(values, start, rows, width, stride, low, high, parts):
+        shared = cuda.shared.array(THREADS, kind)
+        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
+        end = U(min(begin + U(PART), U(rows * width)))
+        top, negative, whole, zeros, saturated = -infinity, -infinity, zero, zero, zero
+        for at in range(U(begin + thread), end, U(THREADS)):
+            x = values[start + at // width * stride + at % width]
+            top = x if x > top else top
+            negative = -x if -x > negative else negative
+            whole += x
+            if x == zero:
+                zeros += one
+            if x < low or x > high:
+                saturated += one
+        top, negative = largest(shared, thread, top), largest(shared, thread, negative)
+        whole, zeros, saturated = (
+            total(shared, thread, whole), total(shared, thread, zeros), total(shared, thread, saturated)
+        )  # fmt: skip
+        mean, squares = whole / F(end - begin), zero
+        for at in range(U(begin + thread), end, U(THREADS)):
+            away = values[start + at // width * stride + at % width] - mean
+            squares += away * away
+        squares = total(shared, thread, squares)
+        if thread == U(0):
+            part = U(cuda.blockIdx.x)
+            parts[part, LOW], parts[part, HIGH], parts[part, TOTAL] = -negative, top, whole
+            parts[part, SQUARES], parts[part, ZEROS], parts[part, SATURATED] = squares, zeros, saturated
+
+    return summarize_part
+
+
+@lru_cache
+def count(F: type) -> Any:
+    """Kernel: how many values of each part are in each of counts.size bins between the smallest and the largest."""
+    kind, zero, one, infinity, largest = number(F), F(0), F(1), F(np.inf), tree(True)
+
+    @kernel(THREADS)
+    def count_part(values, start, rows, width, stride, parts, counts):
+        shared = cuda.shared.array(THREADS, kind)
+        own = cuda.shared.array(MOST_BINS, np.int32)
+        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
+        end, bins = U(min(begin + U(PART), U(rows * width))), U(counts.size)
+        top, negative = -infinity, -infinity
+        for part in range(thread, U(parts.shape[0]), U(THREADS)):
+            top = parts[part, HIGH] if parts[part, HIGH] > top else top
+            negative = -parts[part, LOW] if -parts[part, LOW] > negative else negative
+        top, negative = largest(shared, thread, top), largest(shared, thread, negative)
+        for b in range(thread, bins, U(THREADS)):
+            own[b] = 0
+        cuda.syncthreads()
+        scale = F(bins) / (top + negative)
+        for at in range(U(begin + thread), end, U(THREADS)):
+            place = (values[start + at // width * stride + at % width] + negative) * scale
+            if place >= zero and place < infinity:  # not where the values have no range, or none that a number holds
+                cuda.atomic.add(own, U(min(place, F(bins) - one)), 1)
+        cuda.syncthreads()
+        for b in range(thread, bins, U(THREADS)):
+            cuda.atomic.add(counts, b, own[b])
+
+    return count_part
+
+
+@lru_cache
+def idle(F: type) -> Any:
+    """Kernel: how many columns are 0 in every row, to count[0]; a thread a column."""
+    zero = F(0)
+
+    @kernel(THREADS)
+    def count_idle(values, start, rows, width, stride, count):
+        column = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x)
+        if column < width:
+            alive = False
+            for row in range(U(0), rows):
+                alive = alive or values[start + row * stride + column] != zero
+            if not alive:
+                cuda.atomic.add(count, 0, 1)
+
+    return count_idle
+
+
+@lru_cache
+def subtract(F: type) -> Any:
+    """Kernel: out <- a - b, a thread a number."""
+
+    @kernel(THREADS)
+    def subtract_each(a, b, out):
+        at = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x)
+        if at < U(out.size):
+            out[at] = a[at] - b[at]
+
+    return subtract_each
+
+
+def describe(F: type, block: Block, ends: tuple[float, float], bins: int, *, columns: bool = False) -> Summary:
+    """Summary of the values as `cpu.observer.describe` gives it; with the share of dead `columns` if wanted."""
+    margin, n = 0.01 * (ends[1] - ends[0]), block.rows * block.width
+    there, counts = cuda.device_array((parts_of(n), FIELDS), F), upload(np.zeros(bins + 1, np.int32))
+    summarize(F)[len(there), THREADS](*block.where, F(ends[0] + margin), F(ends[1] - margin), there)
+    count(F)[len(there), THREADS](*block.where, there, counts[:bins])
+    if columns:
+        idle(F)[-(-block.width // THREADS), THREADS](*block.where, counts[bins:])
+    parts, found = there.copy_to_host().astype(np.float64), counts.copy_to_host().astype(np.int64)
+    low, high, total = float(parts[:, LOW].min()), float(parts[:, HIGH].max()), parts[:, TOTAL]
+    sizes = np.minimum(PART, n - PART * np.arange(len(parts)))
+    mean = float(total.sum() / n)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float((parts[:, SQUARES] + sizes * (total / sizes - mean) ** 2).sum())
+        if not high - low > 0:
+            found[:bins] = 0
+            found[bins // 2] = n
+    return Summary(
+        found[:bins], low, high, mean, math.sqrt(squares / n) if squares >= 0 else math.nan,
+        float(parts[:, ZEROS].sum() / n), float(parts[:, SATURATED].sum() / n), float(found[bins] / block.width),
+    )  # fmt: skip
