@@ -238,7 +238,7 @@ class DiskCache(_Cache):
         try:
             if hashlib.sha256(data[32:]).digest() != data[:32]:
                 raise ValueError("its checksum does not match")
-            return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))  # type: ignore[no-untyped-call]
+            return self.rebuilt(target_context, pickle.loads(data[32:]))
         except Exception as reason:  # noqa: BLE001  whatever a damaged entry raises, the cure is the same
             warnings.warn(f"damaged cache entry {path} ({reason}); compiling it again", RuntimeWarning, stacklevel=2)
             path.unlink(missing_ok=True)
@@ -246,11 +246,28 @@ class DiskCache(_Cache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            if self.enabled and not data.library.has_dynamic_globals:
-                payload = dumps(data._reduce())  # type: ignore[no-untyped-call]
-                self._write(self.path(sig, data.codegen), hashlib.sha256(payload).digest() + payload)
+            payload = self.reduced(data) if self.enabled else b""
+            if payload:
+                self._write(self.path(sig, self.codegen(data)), hashlib.sha256(payload).digest() + payload)
         finally:
             _compiling.end()
+
+    # ---- what another target's compiled code has of its own ----
+
+    @staticmethod
+    def reduced(data: Any) -> bytes:
+        """The compiled code as bytes; none where it holds an address of this process."""
+        return b"" if data.library.has_dynamic_globals else dumps(data._reduce())  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def rebuilt(target_context: Any, found: Any) -> Any:
+        """The compiled code again, from what the bytes hold."""
+        return CompileResult._rebuild(target_context, *found)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def codegen(data: Any) -> Any:
+        """What generated the code."""
+        return data.codegen
 
     def _write(self, path: Path, data: bytes) -> None:
         # A full or read-only disk costs the next process a compile, not this one its result.

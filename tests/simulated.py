@@ -119,6 +119,7 @@ def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
 
 def in_kernels(dtype: str) -> Iterator[tuple[str, float]]:
     """fastnn.cuda.predict in a kernel of the caller's own: three threads for four rows each, and one too many."""
+
     @cuda.jit
     def each(net, x, out):
         i = cuda.grid(1)

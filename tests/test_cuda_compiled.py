@@ -150,3 +150,26 @@ def assemble(ptx: str, folder: Path) -> int:
         assert numbers.get("bytes smem", 0) <= MOST_SHARED, numbers
         registers.append(numbers["registers"])
     return max(registers)
+
+
+def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another kernel of the same function, as another process makes it, is loaded; one of other types is not."""
+    from numba.cuda import codegen, dispatcher
+
+    from fastnn.cuda import disk
+
+    gpu = SimpleNamespace(compute_capability=(8, 0))
+    context = SimpleNamespace(device=gpu)
+    monkeypatch.setattr(disk.compiler, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: gpu)
+    monkeypatch.setattr(codegen, "devices", SimpleNamespace(get_context=lambda: context))
+    # Without a GPU there is nothing to bind to, but code is generated there.
+    monkeypatch.setattr(dispatcher._Kernel, "bind", lambda self: self._codelibrary.get_asm_str())
+    found = []
+    for F in (np.float32, np.float32, np.float64):
+        kernel = statistics.subtract.__wrapped__(F)  # type: ignore[attr-defined]
+        made = kernel.compile(types.void(*arguments(F)["subtract"]))
+        found.append((sum(kernel._cache_hits.values()), made._codelibrary.get_asm_str()))
+    assert [hits for hits, _ in found] == [0, 1, 0]
+    assert ".entry" in found[0][1] and found[0][1] == found[1][1] != found[2][1]
+    assert len(list(tmp_path.glob("cuda.statistics.subtract_each-*.kernel"))) == 2

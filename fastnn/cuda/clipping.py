@@ -28,7 +28,7 @@ def measure(F: type) -> Any:
     """
     kind, zero, one, largest, total = number(F), F(0), F(1), tree(True), tree(False)
 
-    @kernel(THREADS)
+    @kernel(THREADS, F)
     def measure_part(gradient, sizes):
         values = cuda.shared.array(THREADS, kind)
         thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
@@ -54,7 +54,7 @@ def update(F: type, rule: str, slots: int) -> Any:
     kind, zero, one, largest, total = number(F), F(0), F(1), tree(True), tree(False)
     tiny, to_use = F(1e-6), weights.put(F, rule, slots)
 
-    @kernel(THREADS)
+    @kernel(THREADS, F, rule, slots)
     def update_part(target, m, v, gradient, sizes, clip, coefficients, state, s):
         values = cuda.shared.array(THREADS, kind)
         thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))

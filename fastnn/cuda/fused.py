@@ -31,7 +31,7 @@ def rows(F: type, shape: Shape, loss: str, target_row: int) -> Any:
     height, columns_of, threads, one, none = shape.rows, shape.columns, shape.threads, F(1), np.uint64(0)
     row_z, row_t = (height, WIDEST), (height, target_row)
 
-    @kernel(shape.threads)
+    @kernel(shape.threads, F, shape, loss, target_row)
     def all_layers(parameters, inputs, targets, buffer, table, slopes, edges, scales, order, state, losses, hits, s):
         left = cuda.shared.array(slab_a, kind, ALIGNED)
         right = cuda.shared.array(slab_b, kind, ALIGNED)

@@ -153,7 +153,7 @@ def take(F: type) -> Any:
     """Kernel: the batch's inputs into the buffer, with their dropout; a thread an element of batch x sizes[0]."""
     take_input = take_one(F)
 
-    @kernel(THREADS)
+    @kernel(THREADS, F)
     def take_rows(inputs, buffer, table, edges, scales, order, state, s):
         at, width = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x), table[0, IN]
         first, rows = batch_of(state, s)
@@ -167,22 +167,22 @@ def take(F: type) -> Any:
 @lru_cache
 def forward(F: type, shape: Shape) -> Any:
     """Kernel: the outputs of one layer, a block a tile of (B, O)."""
-    return _of_tiles(F, shape, forward_tile(F, shape))
+    return _of_tiles("forward", F, shape, forward_tile(F, shape))
 
 
 @lru_cache
 def backward(F: type, shape: Shape) -> Any:
     """Kernel: the deltas of units `layer`, a block a tile of (B, I)."""
-    return _of_tiles(F, shape, backward_tile(F, shape))
+    return _of_tiles("backward", F, shape, backward_tile(F, shape))
 
 
-def _of_tiles(F: type, shape: Shape, tile: Any) -> Any:
+def _of_tiles(what: str, F: type, shape: Shape, tile: Any) -> Any:
     """Kernel: `tile` for the rows and columns of each block, with the memory that it needs."""
     kind, (slab_a, slab_b, shares) = number(F), room(shape)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
     rows_of, columns_of = shape.rows, shape.columns
 
-    @kernel(shape.threads)
+    @kernel(shape.threads, what, F, shape)
     def layer_tiles(parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s):
         left = cuda.shared.array(slab_a, kind, ALIGNED)
         right = cuda.shared.array(slab_b, kind, ALIGNED)
@@ -204,7 +204,7 @@ def lose(F: type, loss: str) -> Any:
     over_columns, derivative = formulas.loss(loss, F), formulas.activations(F)[1]
     one = F(1)
 
-    @kernel(THREADS)
+    @kernel(THREADS, F, loss)
     def lose_rows(targets, target_row, buffer, table, slopes, order, state, losses, hits, space, last, s):
         r = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x)
         first, rows = batch_of(state, s)

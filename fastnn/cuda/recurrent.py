@@ -249,7 +249,7 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
     take, forward, lose, backward = _take(F, cut), _forward(F, cut), _lose(F, cut, loss), _backward(F, cut)
     height, size, kind = cut.rows, cut.rows * cut.chunk, number(F)
 
-    @kernel(cut.threads)
+    @kernel(cut.threads, F, cut, loss)
     def all_steps(
         parameters, turned, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses,
         hits, passes, s,
@@ -286,7 +286,7 @@ def turn(F: type) -> Any:
     `which` uint32 (n, 4): a weight's place among the parameters, its transpose's place in `turned`, I and O.
     """
 
-    @kernel(THREADS)
+    @kernel(THREADS, F)
     def turn_weights(parameters, turned, which):
         at, weight = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x), U(cuda.blockIdx.y)
         begin, to, fan_in, fan_out = which[weight, 0], which[weight, 1], which[weight, 2], which[weight, 3]

@@ -47,7 +47,7 @@ def summarize(F: type) -> Any:
     kind, zero, one, infinity = number(F), F(0), F(1), F(np.inf)
     largest, total = tree(True), tree(False)
 
-    @kernel(THREADS)
+    @kernel(THREADS, F)
     def summarize_part(values, start, rows, width, stride, low, high, parts):
         shared = cuda.shared.array(THREADS, kind)
         thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
@@ -84,7 +84,7 @@ def count(F: type) -> Any:
     """Kernel: how many values of each part are in each of counts.size bins between the smallest and the largest."""
     kind, zero, one, infinity, largest = number(F), F(0), F(1), F(np.inf), tree(True)
 
-    @kernel(THREADS)
+    @kernel(THREADS, F)
     def count_part(values, start, rows, width, stride, parts, counts):
         shared = cuda.shared.array(THREADS, kind)
         own = cuda.shared.array(MOST_BINS, np.int32)
@@ -115,7 +115,7 @@ def idle(F: type) -> Any:
     """Kernel: how many columns are 0 in every row, to count[0]; a thread a column."""
     zero = F(0)
 
-    @kernel(THREADS)
+    @kernel(THREADS, F)
     def count_idle(values, start, rows, width, stride, count):
         column = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x)
         if column < width:
@@ -132,7 +132,7 @@ def idle(F: type) -> Any:
 def subtract(F: type) -> Any:
     """Kernel: out <- a - b, a thread a number."""
 
-    @kernel(THREADS)
+    @kernel(THREADS, F)
     def subtract_each(a, b, out):
         at = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x)
         if at < U(out.size):

@@ -77,12 +77,24 @@ def number(F: type) -> Any:
     return types.float32 if np.dtype(F).itemsize == 4 else types.float64
 
 
-def kernel(threads: int) -> Device:
+def kernel(threads: int, *made_from: Any) -> Device:
     """Decorator for a kernel that is launched with blocks of `threads` threads, two of them on a multiprocessor.
 
-    Without the second number ptxas keeps to 64 registers where it spills two of them.
+    Without the second number ptxas keeps to 64 registers where it spills two of them. `made_from` is what the kernel
+    is a closure over: its machine code is kept on disk under it.
     """
-    return cuda.jit if SIMULATED else cuda.jit(launch_bounds=(threads, 2))
+    if SIMULATED:
+        return cuda.jit
+
+    def compile_later(function: Callable[..., Any]) -> Any:
+        from fastnn.cuda.disk import KernelCache
+
+        dispatcher = cuda.jit(launch_bounds=(threads, 2))(function)
+        module = function.__module__.rpartition("fastnn.cuda.")[2]
+        dispatcher._cache = KernelCache(f"{module}.{function.__name__}", (threads, *made_from))
+        return dispatcher
+
+    return compile_later
 
 
 def device(function: Callable[..., Any]) -> Any:

@@ -117,7 +117,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     kind, zero, (slab_a, slab_b, shares), to_use = number(F), F(0), room(shape), put(F, rule, slots)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
 
-    @kernel(shape.threads)
+    @kernel(shape.threads, F, shape, rule, slots)
     def change_tile(
         target, m, v, inputs, buffer, matrices, order, state, coefficients, tiles, mask, masked, partial, arrived, s
     ):
