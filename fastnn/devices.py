@@ -7,12 +7,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from fastnn.errors import DeviceError, check_choice
+import numpy as np
+
+from fastnn.errors import DeviceError, check_choice, shown
+from fastnn.runner import Architecture
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float", "tf32")
 EXTRAS = "pip install 'fastnn[cuda13]' (or cuda12, for a driver of CUDA 12)"
 
 
@@ -60,16 +64,26 @@ class OnDevice:
     """What a network knows of the device that computes it. Its parameters are in the host's memory either way."""
 
     engine: Device  # the classes that compute it
+    architecture: Architecture
     _predictors: list[Any]  # of that engine, to be used again
 
     @property
     def device(self) -> str:
         return self.engine.name
 
-    def to(self, device: str) -> Self:
+    def to(self, device: str, precision: str = "float") -> Self:
         """Compute on `device` ("cpu" or "cuda") from now on; returns the network.
 
-        Trainers that exist stay where they are. Raises as Device does, with everything left as it was.
+        `precision`: "float", the network's own type in everything, or "tf32" on a GPU, for float32: its tensor cores
+        take the products of dense layers, where one has more than 128 units, and all gradients of weights, and see 10
+        of the 23 bits of each factor's mantissa. A factor is off by 2^-11 at most, and a gradient by about 5e-4 of its
+        largest number, instead of 1e-7. Trainers that exist stay where they are. Raises as Device does, and ValueError
+        for a precision that there is not, with everything left as it was.
         """
+        tf32 = check_choice("precision", precision, PRECISIONS) == "tf32"
+        if tf32 and (device != "cuda" or self.architecture.F is not np.float32):
+            found = f"{np.dtype(self.architecture.F)} on {shown(device)}"
+            raise ValueError(f"precision: 'tf32' for {found}; expected a float32 network on 'cuda'")
         self.engine, self._predictors = Device(device), []
+        self.architecture = self.architecture._replace(tf32=tf32)
         return self

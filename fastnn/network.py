@@ -49,8 +49,8 @@ class Network(OnDevice):
     step, and if the last one does, outputs are (n, T, outputs) and targets have the T, too. `init`: a name of
     fastnn.initializers.INITIALIZERS or an initializer such as Normal(0.01); by default "he" before relu and leaky_relu,
     else "xavier". `seed` (0 to 2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the
-    same machine. `dtype`: "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU. Raises TypeError and
-    ValueError, naming the argument, and DeviceError for a device that cannot be used here.
+    same machine. `dtype`: "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU; `precision` as in
+    `to`. Raises TypeError and ValueError, naming the argument, and DeviceError for a device that cannot be used here.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Network(OnDevice):
         seed: int = 0,
         dtype: Any = "float32",
         device: str = "cpu",
+        precision: str = "float",
     ) -> None:
         if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
             raise TypeError(f"layers: {shown(layers)}; expected a list of sizes or of layers")
@@ -99,7 +100,7 @@ class Network(OnDevice):
             ),
             loops=tuple(loops) if any(loops) else (),
         )
-        self.to(device)
+        self.to(device, precision)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
         self.layers = [LayerView(layer) for layer in stack[1:] if not isinstance(layer, Input)]

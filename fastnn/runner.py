@@ -24,6 +24,7 @@ class Architecture(NamedTuple):
     seed: int
     masks: tuple[np.ndarray | None, ...] = ()  # one a layer, uint8 (fan_in, fan_out); none where no layer has any
     loops: tuple[Loop | None, ...] = ()  # one a layer, None for a dense one; none where no layer is recurrent
+    tf32: bool = False  # whether a GPU's tensor cores take products, with 10 bits of each factor
 
 
 class Result(NamedTuple):

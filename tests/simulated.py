@@ -74,6 +74,10 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
     adam = fnn.Adam(0.1)
     wide = both(pair(dtype, fnn.Dense(129, "tanh")), lambda net: net.gradient(X[:3], LABELS[:3]))
     yield "wider than the fused path takes", wide
+    if dtype == "float32":
+        nets = pair(dtype, fnn.Dense(129, "tanh"))
+        error = both((nets[0], nets[1].to("cuda", precision="tf32")), lambda net: net.gradient(X[:3], LABELS[:3]))
+        yield "tf32 is off by more or less than it says", float(not 1e-5 < error < 1e-3)
     yield "masks", trained(dtype, fnn.Dense(5, "relu", mask=mask), optimizer=adam)
     yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))
 

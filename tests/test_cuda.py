@@ -67,6 +67,12 @@ except fnn.DeviceError as reason:
 
 
 def test_another_device() -> None:
+    with pytest.raises(
+        ValueError, match="precision: 'tf32' for float32 on 'cpu'; expected a float32 network on 'cuda'"
+    ):
+        fnn.Network([2, 2], precision="tf32")
+    with pytest.raises(ValueError, match=r"precision: unknown name 'half'; .*known: float, tf32"):
+        fnn.Network([2, 2]).to("cpu", precision="half")
     with pytest.raises(ValueError, match=r"device: unknown name 'gpu'; .*known: cpu, cuda"):
         fnn.Network([2, 2], device="gpu")
     with pytest.raises(TypeError, match="device: expected a name, got 3"):

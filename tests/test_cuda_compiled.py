@@ -74,6 +74,11 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
     """Every kernel by name; the first word is that of its arguments."""
     small, large, narrow = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
     found: dict[str, Callable[[], Any]] = {"take": lambda: phases.take(F), "advance": lambda: phases.advance}
+    tensor = [shape._replace(tensor=True) for shape in (small, large)]
+    for size, shape in (("tensor", tensor[0]), ("tensor-large", tensor[1])):
+        found[f"forward {size}"] = lambda shape=shape: phases.forward(F, shape)
+        found[f"backward {size}"] = lambda shape=shape: phases.backward(F, shape)
+        found[f"change {size} adam 2"] = lambda shape=shape: weights.change(F, shape, "adam", 2)
     for size, shape in (("small", small), ("large", large)):
         found[f"forward {size}"] = lambda shape=shape: phases.forward(F, shape)
         found[f"backward {size}"] = lambda shape=shape: phases.backward(F, shape)
@@ -122,6 +127,7 @@ QUICK = {"forward small", "backward small", "lose cross_entropy", "change small 
 )
 def test_single_precision(name: str, tmp_path: Path) -> None:
     ptx = compiled(np.float32, name)
+    assert ("mma.sync.aligned.m16n8k8" in ptx) == ("tensor" in name)
     assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
     assert assemble(ptx, tmp_path) <= MOST_REGISTERS
 
@@ -173,3 +179,30 @@ def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [hits for hits, _ in found] == [0, 1, 0]
     assert ".entry" in found[0][1] and found[0][1] == found[1][1] != found[2][1]
     assert len(list(tmp_path.glob("cuda.statistics.subtract_each-*.kernel"))) == 2
+
+
+@pytest.mark.parametrize("shape", products.OF_SINGLE[:2])
+def test_lanes_hold_what_a_tensor_core_takes_from_them(shape: products.Shape) -> None:
+    """Products of a group's slab by mma.m16n8k8 as NVIDIA's manual describes it, from what each lane would load."""
+    row, column, right_column = (spot.py_func for spot in products.spots(shape._replace(tensor=True)))
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((8, shape.rows)), rng.standard_normal((8, shape.columns))
+    found = np.full((shape.rows, shape.columns), np.nan)
+    for warp in range(shape.threads // shape.groups // 32):
+        lanes = [np.uint32(32 * warp + lane) for lane in range(32)]
+        for i in range(0, shape.thread_rows, 2):
+            for j in range(0, shape.thread_columns, 2):
+                a, b = np.zeros((16, 8)), np.zeros((8, 8))
+                for lane, within in enumerate(lanes):
+                    group, k = lane >> 2, lane & 3
+                    rows = [int(row(within, np.uint32(i + half))) for half in (0, 1)]
+                    a[group, [k, k + 4]] = left[[k, k + 4], rows[0]]
+                    a[group + 8, [k, k + 4]] = left[[k, k + 4], rows[1]]
+                    b[[k, k + 4], group] = right[[k, k + 4], int(right_column(within, np.uint32(j)))]
+                c = a @ b
+                for lane, within in enumerate(lanes):
+                    group, k = lane >> 2, lane & 3
+                    for half in (0, 1):
+                        columns = [int(column(within, np.uint32(j + n))) for n in (0, 1)]
+                        found[int(row(within, np.uint32(i + half))), columns] = c[group + 8 * half, 2 * k : 2 * k + 2]
+    np.testing.assert_allclose(found, left.T @ right, atol=1e-12)

@@ -49,7 +49,7 @@ class Batches:
 
     def _prepare(self, loss: str, training: bool) -> None:
         """Choose the kernels."""
-        F, shape = self.F, shapes(self.F)
+        F, shape = self.F, shapes(self.F, self.architecture.tf32)
         fits = max(self.architecture.sizes[1:]) <= fused.WIDEST
         if training and not fits:
             log.debug("a layer of more than %d units: one launch a layer", fused.WIDEST)
@@ -82,7 +82,7 @@ class Batches:
                 self.inputs, self.buffer, self.table, self.edges, self.scales, self.order, self.state, number
             )
         for layer, fan_out in enumerate(self.architecture.sizes[1:]):
-            shape = shape_for(self.F, self.batch, fan_out)
+            shape = shape_for(self.F, self.batch, fan_out, self.architecture.tf32)
             phases.forward(self.F, shape)[tiles(self.batch, fan_out, shape), shape.threads, stream](
                 self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
                 self.state, np.uint32(layer), number,
@@ -104,7 +104,7 @@ class Batches:
         """Deltas of the layers before the last for batch s."""
         for layer in range(len(self.architecture.sizes) - 2, 0, -1):
             fan_in = self.architecture.sizes[layer]
-            shape = shape_for(self.F, self.batch, fan_in)
+            shape = shape_for(self.F, self.batch, fan_in, self.architecture.tf32)
             phases.backward(self.F, shape)[tiles(self.batch, fan_in, shape), shape.threads, stream](
                 self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
                 self.state, np.uint32(layer), np.uint32(s),

@@ -72,7 +72,7 @@ class Runner(BaseRunner):
     def _prepare_change(self) -> None:
         F, sizes, matrices = self.architecture.F, self.architecture.sizes, self.batches.layout.matrices
         lines = self.batches.layout.longest * self.batch
-        shape = weights.shape_for(F, sizes, lines)
+        shape = weights.shape_for(F, sizes, lines, self.architecture.tf32)
         tiles = layout.tiles(matrices, shape)
         parts = weights.parts_of(len(tiles), lines)
         self._grid, self._threads = (len(tiles), parts), shape.threads

@@ -57,7 +57,7 @@ def batch_of(state, s):
 @lru_cache
 def forward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of y = f(x W + b) of a layer, and of y after the next layer's dropout."""
-    value, dropped, where = formulas.activations(F)[0], formulas.dropout(F), place(shape)
+    value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(shape)
     accumulate = product(F, shape, False, False)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
 
@@ -74,13 +74,12 @@ def forward_tile(F: type, shape: Shape) -> Any:
             x, fan_in, parameters[weight:], fan_out, order, first, gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
             left, right, parts, out,
         )  # fmt: skip
-        at, column = where()
         bias, code, slope = weight + fan_in * fan_out, table[layer, CODE], slopes[layer]
         wrote, after = table[layer, WROTE], table[layer, NEXT]
         for i in range(down):
-            r = U(m0 + at + U(i))
+            r = U(m0 + row(U(i)))
             for j in range(across):
-                c = U(n0 + column + U(j))
+                c = U(n0 + column(U(j)))
                 if r < rows and c < fan_out:
                     y = value(code, out[i, j] + parameters[bias + c], slope)
                     buffer[wrote + r * fan_out + c] = y
@@ -96,7 +95,7 @@ def forward_tile(F: type, shape: Shape) -> Any:
 @lru_cache
 def backward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of the deltas of units `layer` from those of its outputs: dz' = (dz W^T) f'(y)."""
-    derivative, dropped, where = formulas.activations(F)[1], formulas.dropout(F), place(shape)
+    derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(shape)
     accumulate = product(F, shape, False, True)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
     none = np.uint64(0)
@@ -112,14 +111,13 @@ def backward_tile(F: type, shape: Shape) -> Any:
             buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, first, False, U(0), rows,
             fan_in, U(0), fan_out, m0, n0, left, right, parts, out,
         )  # fmt: skip
-        at, column = where()
         below = U(layer - U(1))
         code, slope = table[below, CODE], slopes[below]
         wrote, delta = table[below, WROTE], table[below, DELTA]
         for i in range(down):
-            r = U(m0 + at + U(i))
+            r = U(m0 + row(U(i)))
             for j in range(across):
-                c = U(n0 + column + U(j))
+                c = U(n0 + column(U(j)))
                 if r < rows and c < fan_in:
                     d = out[i, j]
                     if edges[layer] != none:

@@ -41,9 +41,9 @@ def parts_of(tiles: int, batch: int) -> int:
     return max(1, min(BLOCKS // tiles, batch // LEAST_ROWS))
 
 
-def shape_for(F: type, sizes: tuple[int, ...], batch: int) -> Shape:
+def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -> Shape:
     """The shape of all tiles of a network's weights."""
-    small, large, _ = shapes(F)
+    small, large, _ = shapes(F, tf32)
     return large if batch >= LONG and max(sizes[1:]) >= WIDE else small
 
 
@@ -51,18 +51,16 @@ def shape_for(F: type, sizes: tuple[int, ...], batch: int) -> Shape:
 def _gather(F: type, shape: Shape) -> Any:
     """The function that puts the sum of all parts in `out` and says whether this block is the one to go on with it."""
     size, down, across = shape.rows * shape.columns, shape.thread_rows // shape.groups, shape.thread_columns
-    columns_of, zero, where = shape.columns, F(0), place(shape)
+    columns_of, zero, (row, column) = shape.columns, F(0), place(shape)
 
     @device
     def gather(partial, arrived, turn, out):
         tile, tiles = U(cuda.blockIdx.x), U(cuda.gridDim.x)
         part, parts = U(cuda.blockIdx.y), U(cuda.gridDim.y)
-        row, column = where()
-        at = U(row * U(columns_of) + column)
-        mine = (part * tiles + tile) * U(size) + at
+        mine = (part * tiles + tile) * U(size)
         for i in range(down):
             for j in range(across):
-                partial[mine + U(i * columns_of + j)] = out[i, j]
+                partial[mine + row(U(i)) * U(columns_of) + column(U(j))] = out[i, j]
         cuda.threadfence()
         cuda.syncthreads()
         if cuda.threadIdx.x == 0:
@@ -77,7 +75,7 @@ def _gather(F: type, shape: Shape) -> Any:
             for j in range(across):
                 total = zero
                 for p in range(U(0), parts):
-                    total += partial[(p * tiles + tile) * U(size) + at + U(i * columns_of + j)]
+                    total += partial[(p * tiles + tile) * U(size) + row(U(i)) * U(columns_of) + column(U(j))]
                 out[i, j] = total
         return True
 
@@ -113,7 +111,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     parameters. `mask` uint8, laid out so too: where it is 0 the gradient is 0; of no meaning unless `masked`.
     `partial` F (parts * tiles * tile's size,) and `arrived` int32 (tiles,), all 0, are for the parts.
     """
-    accumulate, where, gather = product(F, shape, True, False), place(shape), _gather(F, shape)
+    accumulate, (row, column), gather = product(F, shape, True, False), place(shape), _gather(F, shape)
     kind, zero, (slab_a, slab_b, shares), to_use = number(F), F(0), room(shape), put(F, rule, slots)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
 
@@ -144,11 +142,10 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
             return
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        row, column = where()
         for i in range(down):
-            r = U(m0 + row + U(i))
+            r = U(m0 + row(U(i)))
             for j in range(across):
-                n = U(n0 + column + U(j))
+                n = U(n0 + column(U(j)))
                 if r < height and n < fan_out:
                     at, g = U(weight + r * fan_out + n if r < fan_in else bias + n), out[i, j]
                     if masked and mask[at] == np.uint8(0):
