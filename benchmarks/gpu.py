@@ -2,30 +2,36 @@
 
     python -m benchmarks.gpu [--page benchmarks/GPU.md] [--tiny]
 
-Checks: gradients and trained parameters against the CPU in float64, every activation, loss and optimizer, both paths,
-the same bits twice, the tests' GPU part, and compute-sanitizer where it is installed. Timings: a training step beside
-PyTorch eager, compiled and in a CUDA graph (float32 and TF32) and JAX's scan, whichever are installed. What there was
-no time for is on the page as such. `--tiny` runs it all with small numbers, in Numba's simulator too, to see that the
+Checks: gradients and trained parameters against the CPU in float64, every activation, loss, optimizer and cell, all
+paths, prediction in kernels, the same bits twice, the tests' GPU part, and compute-sanitizer (memcheck and racecheck)
+where it is installed. Timings: a training step, in float32 and TF32, beside PyTorch eager (of a recurrent network:
+cuDNN), compiled and in a CUDA graph and JAX's scan, whichever are installed. What the engine must show is on the page
+with its figure, or as not taken. `--tiny` runs it all with small numbers, in Numba's simulator too, to see that the
 script works.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numba import cuda
 
 import fastnn as fnn
-from benchmarks.frameworks import Weights, jax_scan, start, torch_network
+from benchmarks import recurrent
+from benchmarks.frameworks import jax_scan, start, torch_network
+from benchmarks.recurrent import Sequences
 from benchmarks.table import OPTIMIZERS, Work
 from fastnn.activations import ACTIVATIONS
 from fastnn.doctor import findings
@@ -36,12 +42,11 @@ BUDGET = 450.0  # seconds; nothing new begins after that
 LIMITS = {"float32": 1e-5, "float64": 1e-11}
 ROUNDS = 7
 
-STEPS = [
-    Work((784, 512, 512, 10), "relu", 128),
-    Work((784, 128, 10), "relu", 64),
-    *(Work((64, 64, 64, 64, 10), "relu", batch) for batch in (128, 1024, 16384)),
-    Work((784, 2048, 2048, 10), "relu", 4096),
-]
+NARROW = [Work((64, 64, 64, 64, 10), "relu", batch) for batch in (128, 1024, 16384)]
+WIDE, WIDEST = Work((784, 512, 512, 10), "relu", 128), Work((784, 2048, 2048, 10), "relu", 4096)
+ROWS_OF_IMAGES = recurrent.SEQUENCES["28x28-128-10"]
+STEPS: list[Work | Sequences] = [WIDE, Work((784, 128, 10), "relu", 64), *NARROW, ROWS_OF_IMAGES, WIDEST]
+TINY: list[Work | Sequences] = [Work((6, 5, 3), "relu", 4), Sequences(2, 3, 4, 4, outputs=3)]
 
 began = time.perf_counter()
 
@@ -64,6 +69,14 @@ def problem(tiny: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
     rows, features, batch, width = (7, 4, 4, 5) if tiny else (1000, 50, 128, 96)
     rng = np.random.default_rng(1)
     return rng.standard_normal((rows, features)), rng.integers(0, 10, rows), rng.random((rows, 10)), batch, width
+
+
+@cuda.jit
+def each_row(net, x, out):
+    """Prediction in a caller's own kernel, a thread a row."""
+    i = cuda.grid(1)
+    if i < x.shape[0]:
+        fnn.cuda.predict(net, x[i : i + 1], out[i : i + 1])
 
 
 def pair(dtype: str, features: int, *layers: Any) -> tuple[fnn.Network, fnn.Network]:
@@ -96,6 +109,7 @@ def checks(dtype: str, tiny: bool) -> Iterator[tuple[str, float]]:
     trained = [(str(optimizer), optimizer, [fnn.Dense(width, "tanh")]) for optimizer in every_optimizer()]
     trained += [(name, fnn.SGD(0.1), layers) for name, layers in stacks.items()]
     trained.append(("wide", fnn.SGD(0.1), wide))
+    trained.append(("clipped", fnn.Adam(1e-3, clip=0.01), [fnn.Dense(width, "tanh")]))
     for name, optimizer, layers in trained:
         nets = pair(dtype, x.shape[1], *layers)
         for net in nets:
@@ -104,14 +118,38 @@ def checks(dtype: str, tiny: bool) -> Iterator[tuple[str, float]]:
         yield f"trained an epoch, {name}", apart(nets[1].parameters, nets[0].parameters) / 10
 
 
+def sequences(dtype: str, tiny: bool) -> Iterator[tuple[str, float]]:
+    """The same of networks with recurrent layers, and of prediction in a kernel."""
+    rows, steps, features, units = (5, 2, 2, 3) if tiny else (200, 12, 20, 64)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((rows, steps, features)).astype(np.float32).astype(np.float64)
+    y, each = rng.integers(0, 10, rows), rng.integers(0, 10, (rows, steps))
+    cells = {"recurrent": fnn.Recurrent, "gru": fnn.GRU, "lstm": fnn.LSTM}
+    stacks: dict[str, tuple[list[Any], Any]] = {name: ([cell(units)], y) for name, cell in cells.items()}
+    all_steps = [cell(units, return_sequences=True) for cell in cells.values()]
+    stacks["all cells, time steps"] = ([*all_steps, fnn.Dropout(0.2)], each)
+    for name, (layers, targets) in stacks.items():
+        gpu, exact = pair(dtype, features, *layers)
+        yield f"gradient, {name}", apart(exact.gradient(x, targets), gpu.gradient(x, targets))
+        yield f"outputs, {name}", apart(exact(x), gpu(x))
+        out = np.zeros((rows, exact(x).reshape(rows, -1).shape[1]), dtype)
+        state = gpu.compiled(steps=steps, threads=rows)
+        each_row[-(-rows // 32), 32](state, x.reshape(rows, -1).astype(dtype), out)
+        yield f"outputs in a kernel, {name}", apart(exact(x).reshape(rows, -1), out)
+        for net in (gpu, exact):
+            net.fit(x, targets, optimizer=fnn.SGD(0.1), batch_size=max(2, rows // 3), epochs=1)
+        yield f"trained an epoch, {name}", apart(exact.parameters, gpu.parameters) / 10
+
+
 def same_bits(tiny: bool) -> bool:
-    """Whether two trainings give the same bits, in two networks of each path."""
+    """Whether two trainings give the same bits, in a network of each path."""
     x, labels, _, batch, width = problem(tiny)
-    for layers in ([width], [133]):
+    rows = x[:, : x.shape[1] // 2 * 2].reshape(len(x), 2, -1)
+    for inputs, layer in ((x, fnn.Dense(width)), (x, fnn.Dense(133)), (rows, fnn.LSTM(width))):
         found = []
         for _ in range(2):
-            net = fnn.Network([x.shape[1], *layers, 10], seed=4, device="cuda")
-            net.fit(x, labels, optimizer=fnn.Adam(), batch_size=batch, epochs=1 if tiny else 5)
+            net = fnn.Network([fnn.Input(inputs.shape[-1]), layer, fnn.Dense(10)], seed=4, device="cuda")
+            net.fit(inputs, labels, optimizer=fnn.Adam(clip=1), batch_size=batch, epochs=1 if tiny else 5)
             found.append(net.parameters.copy())
         if not np.array_equal(*found):
             return False
@@ -155,6 +193,12 @@ for layers in ([12, 33, 10], [12, 140, 10]):
     net = fnn.Network(layers, device="cuda")
     net.fit(x, y, optimizer=fnn.Adam(), batch_size=16, epochs=2, validation=(x, y))
     net(x), net.gradient(x, y)
+deep = [fnn.Input(3, steps=4), fnn.GRU(33, return_sequences=True), fnn.LSTM(9), fnn.Dense(10)]
+net = fnn.Network(deep, device="cuda")
+net.fit(x, y, optimizer=fnn.Adam(clip=0.1), batch_size=16, epochs=2, validation=(x, y))
+net(x), net.gradient(x, y)
+net = fnn.Network([12, 140, 10], device="cuda", precision="tf32")
+net.fit(x, y, batch_size=16)
 """
 
 
@@ -173,10 +217,9 @@ def sanitizer() -> Iterator[tuple[str, str]]:
 Step = Callable[[int], Any]  # trains so many steps and waits for them
 
 
-def fastnn_steps(work: Work, weights: Weights, x: np.ndarray, y: np.ndarray) -> Step:
-    net = fnn.Network(list(work.sizes), activation=work.activation, device="cuda")
-    for layer, (w, b) in zip(net.layers, weights, strict=True):
-        layer.weight, layer.bias = w, b
+def fastnn_steps(tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
+    net = work.network() if isinstance(work, Sequences) else fnn.Network(list(work.sizes), activation=work.activation)
+    net.to("cuda", "tf32" if tf32 else "float")
     runner = net.engine.Runner(
         net.architecture, net.storage, (x, y), loss="cross_entropy", optimizer=OPTIMIZERS["sgd"], batch=work.batch,
         shuffle=False,
@@ -185,12 +228,31 @@ def fastnn_steps(work: Work, weights: Weights, x: np.ndarray, y: np.ndarray) -> 
     return lambda steps: runner.run(steps, OPTIMIZERS["sgd"].lr)
 
 
-def torch_steps(kind: str, tf32: bool, work: Work, weights: Weights, x: np.ndarray, y: np.ndarray) -> Step:
+def torch_model(work: Work | Sequences) -> Any:
+    """The network in PyTorch; a recurrent layer is cuDNN's there. Its weights have no say in the time."""
+    import torch
+
+    if isinstance(work, Work):
+        return torch_network(work.sizes, work.activation, start(work))
+
+    class LastStep(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = torch.nn.RNN(work.features, work.units, batch_first=True)
+            self.linear = torch.nn.Linear(work.units, work.outputs)
+
+        def forward(self, x: Any) -> Any:
+            return self.linear(self.rnn(x)[0][:, -1])
+
+    return LastStep()
+
+
+def torch_steps(kind: str, tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
     import torch
 
     if not torch.cuda.is_available():
         raise ImportError("PyTorch sees no GPU")
-    net = torch_network(work.sizes, work.activation, weights).cuda()
+    net = torch_model(work).cuda()
     updates = torch.optim.SGD(net.parameters(), lr=OPTIMIZERS["sgd"].lr, fused=True)
     criterion = torch.nn.CrossEntropyLoss()
     xs = torch.from_numpy(x).cuda().split(work.batch)
@@ -225,7 +287,7 @@ def torch_steps(kind: str, tf32: bool, work: Work, weights: Weights, x: np.ndarr
 
     def run(steps: int) -> None:
         # In here, not once: the contenders of one round differ in it.
-        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         for s in range(steps):
             step(xs[s % len(xs)], ys[s % len(ys)])
         torch.cuda.synchronize()
@@ -233,32 +295,37 @@ def torch_steps(kind: str, tf32: bool, work: Work, weights: Weights, x: np.ndarr
     return run
 
 
-def jax_steps(work: Work, weights: Weights, x: np.ndarray, y: np.ndarray) -> Step:
+def jax_steps(work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
     import jax
 
     if jax.default_backend() != "gpu":
         raise ImportError("JAX sees no GPU")
-    contender = jax_scan(work, weights, x, y, "sgd")
+    if isinstance(work, Sequences):
+        contender = recurrent.jax_scan(work, x, y)
+    else:
+        contender = jax_scan(work, start(work), x, y, "sgd")
     return lambda steps: contender.train(max(1, steps // work.steps))
 
 
 CONTENDERS: dict[str, Callable[..., Step]] = {
-    "fastnn": fastnn_steps,
-    "PyTorch eager": lambda *args: torch_steps("eager", False, *args),
-    "PyTorch compile": lambda *args: torch_steps("compile", False, *args),
-    "PyTorch graph": lambda *args: torch_steps("graph", False, *args),
-    "PyTorch graph, TF32": lambda *args: torch_steps("graph", True, *args),
+    "fastnn": partial(fastnn_steps, False),
+    "fastnn, TF32": partial(fastnn_steps, True),
+    "PyTorch eager": partial(torch_steps, "eager", False),
+    "PyTorch compile": partial(torch_steps, "compile", False),
+    "PyTorch graph": partial(torch_steps, "graph", False),
+    "PyTorch graph, TF32": partial(torch_steps, "graph", True),
     "JAX scan": jax_steps,
 }
 
 
-def timings(work: Work, tiny: bool) -> dict[str, float | str]:
+def timings(work: Work | Sequences, tiny: bool) -> dict[str, float | str]:
     """Median seconds a step of each contender, in rounds one after the other; or why there is none."""
     batches = 2 if tiny else max(2, min(64, 2**16 // work.batch))
     rng = np.random.default_rng(0)
     work = work._replace(rows=batches * work.batch)
-    x = rng.standard_normal((batches * work.batch, work.sizes[0])).astype(np.float32)
-    y = rng.integers(0, work.sizes[-1], len(x))
+    shape, outputs = (work.sizes[:1], work.sizes[-1]) if isinstance(work, Work) else (work[:2], work.outputs)
+    x = rng.standard_normal((batches * work.batch, *shape)).astype(np.float32)
+    y = rng.integers(0, outputs, len(x))
     found: dict[str, float | str] = {}
     ready: dict[str, tuple[Step, int]] = {}
     for name, build in CONTENDERS.items():
@@ -266,7 +333,7 @@ def timings(work: Work, tiny: bool) -> dict[str, float | str]:
             found[name] = "no time left"
             continue
         try:
-            step = build(work, start(work), x, y)
+            step = build(work, x, y)
             step(batches)
             once = time.perf_counter()
             step(batches)
@@ -304,13 +371,45 @@ def cost_of_watching(tiny: bool) -> float:
 
 # ---- the page --------------------------------------------------------------------------------------------------------
 
+Table = dict[Work | Sequences, dict[str, float | str]]
+
+
+def targets(table: Table) -> Iterator[tuple[str, bool | None]]:
+    """What the engine must show, and whether it does; None: there is no figure."""
+
+    def seconds(work: Work | Sequences, name: str) -> float:
+        found = table.get(work, {}).get(name)
+        return found if isinstance(found, float) else math.nan
+
+    def against(work: Work | Sequences, peer: str, times: float) -> bool | None:
+        ratio = seconds(work, peer) / seconds(work, "fastnn")
+        return None if math.isnan(ratio) else ratio >= times
+
+    step = seconds(WIDE, "fastnn")
+    yield "784-512-512-10, batch 128: under 30 us", None if math.isnan(step) else step < 30e-6
+    yield "the same: 3 times PyTorch's CUDA graph", against(WIDE, "PyTorch graph", 3)
+    for work in NARROW:
+        yield f"width 64, batch {work.batch}: 10 times PyTorch eager", against(work, "PyTorch eager", 10)
+        yield f"width 64, batch {work.batch}: 3 times PyTorch's CUDA graph", against(work, "PyTorch graph", 3)
+    yield (
+        "784-2048-2048-10, batch 4096: level with PyTorch eager (0.95 or more)",
+        against(WIDEST, "PyTorch eager", 0.95),
+    )
+    yield "28x28-128-10, batch 64: 3 times cuDNN through PyTorch", against(ROWS_OF_IMAGES, "PyTorch eager", 3)
+
+
+def label(work: Work | Sequences) -> str:
+    if isinstance(work, Sequences):
+        return f"{work.time}x{work.features}-{work.units}-{work.outputs} recurrent, batch {work.batch}"
+    return f"{'-'.join(map(str, work.sizes))}, batch {work.batch}"
+
 
 def page(tiny: bool) -> Iterator[str]:
     yield "# fastnn on a GPU\n\nWritten by `python -m benchmarks.gpu`.\n"
     yield "\n".join(f"- {name}: {found}" for name, found in findings()) + "\n"
     yield "## Checks\n\nRelative error against the CPU in float64 (of trained parameters: a tenth of it).\n"
     yield "| check | float32 | float64 | |\n|---|---|---|---|"
-    single, double = dict(checks("float32", tiny)), dict(checks("float64", tiny))
+    single, double = ({**dict(checks(F, tiny)), **dict(sequences(F, tiny))} for F in ("float32", "float64"))
     for name, error in single.items():
         fine = error <= LIMITS["float32"] and double[name] <= LIMITS["float64"]
         yield f"| {name} | {error:.1e} | {double[name]:.1e} | {'passed' if fine else 'FAILED'} |"
@@ -318,14 +417,16 @@ def page(tiny: bool) -> Iterator[str]:
     yield f"\n- the same bits from run to run: {'passed' if same_bits(tiny) else 'FAILED'}"
     yield f"- {data}: test accuracy {on_gpu:.2%} on the GPU, {on_cpu:.2%} on the CPU"
     yield f"- snapshots 30 times a second cost {cost_of_watching(tiny):.1%} of the time"
-    yield "\n## A training step, microseconds\n\nFloat32, SGD, cross entropy; medians of rounds in turn.\n"
+    yield "\n## A training step, microseconds\n\nSGD, cross entropy; medians of rounds in turn.\n"
     yield f"| network | {' | '.join(CONTENDERS)} |\n|---|{'---|' * len(CONTENDERS)}"
-    for work in STEPS[1:2] if tiny else STEPS:
-        if tiny:
-            work = Work((6, 5, 3), work.activation, 4)
-        found = timings(work, tiny)
+    table: Table = {}
+    for work in TINY if tiny else STEPS:
+        found = table[work] = timings(work, tiny)
         cells = [f"{v * 1e6:.1f}" if isinstance(v, float) else v for v in (found[name] for name in CONTENDERS)]
-        yield f"| {'-'.join(map(str, work.sizes))}, batch {work.batch} | {' | '.join(cells)} |"
+        yield f"| {label(work)} | {' | '.join(cells)} |"
+    yield "\n## What it must show\n"
+    for what, shown in targets(table):
+        yield f"- {what}: {'not taken' if shown is None else 'yes' if shown else 'no'}"
     yield "\n## Tests and tools\n"
     tests = ["tests/test_cuda.py", "tests/test_cuda_compiled.py"]
     if not tiny:

@@ -4,11 +4,11 @@ it is first asked for."""
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.cuda import check_package
 from fastnn.errors import DeviceError, check_choice, shown
 from fastnn.runner import Architecture
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float", "tf32")
-EXTRAS = "pip install 'fastnn[cuda13]' (or cuda12, for a driver of CUDA 12)"
 
 
 class Device:
@@ -42,12 +41,6 @@ class Device:
 
     def __repr__(self) -> str:
         return f"Device({self.name!r})"
-
-
-def check_package() -> None:
-    """Raises DeviceError where the package is missing that CUDA needs."""
-    if find_spec("numba_cuda") is None:
-        raise DeviceError(f"device: 'cuda' needs the package numba-cuda, which is not installed: {EXTRAS}")
 
 
 def check_cuda() -> None:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from fastnn import compiler
 from fastnn.cpu.machine import machine
 from fastnn.cpu.team import cores
-from fastnn.devices import EXTRAS
+from fastnn.cuda import EXTRAS
 from fastnn.version import __version__
 
 PACKAGES = ("numba", "llvmlite", "numpy", "textual", "numba-cuda", "cuda-core")

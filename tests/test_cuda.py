@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import devices, runfile
+from fastnn import runfile
 from fastnn.activations import ACTIVATIONS
 from fastnn.cli import main
 from fastnn.losses import LOSSES
@@ -43,7 +43,7 @@ def test_every_kernel_computes_what_the_cpu_does(python: Python, arguments: tupl
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    monkeypatch.setattr(fnn.cuda, "find_spec", lambda name: None)
     with pytest.raises(fnn.DeviceError, match=r"'cuda' needs the package numba-cuda.*pip install 'fastnn\[cuda13\]'"):
         fnn.Network([2, 3, 2], device="cuda")
     network = fnn.Network([2, 3, 2])
@@ -169,7 +169,7 @@ assert after.step == before.step and all((a == b).all() for a, b in zip(before.a
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    monkeypatch.setattr(fnn.cuda, "find_spec", lambda name: None)
     assert main(["train", "--device", "cuda", "--no-keep"]) == 2
     assert "fastnn: device: 'cuda' needs the package numba-cuda" in capsys.readouterr().err
     assert main(["train", "--device", "tpu", "--no-keep"]) == 2
