@@ -22,6 +22,11 @@ CLASSES: tuple[RGB, ...] = (
 )  # fmt: skip
 
 
+def class_color(number: int) -> RGB:
+    """The color of a class."""
+    return CLASSES[number % len(CLASSES)]
+
+
 def _share(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Values in [0, 1] between low and high; NaN becomes 0, and a range without finite extent the middle."""
     if not (np.isfinite(low) and np.isfinite(high) and high > low):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+BY_DATA = "by the data"  # a cell that the data chooses
 MAX_LAYERS = 32
 MAX_WIDTH = 65_536
 RATE_LOW, RATE_HIGH = 1e-12, 1e12
@@ -53,11 +54,9 @@ class RunConfig:
             loader=other.loader if same else (),
             settings=other.settings if self.optimizer == other.optimizer else (),
             loss=other.loss if same else "",
-            cell=other.cell if same else "",
             masks=other.masks if same and self.layers == other.layers else (),
             dtype=other.dtype,
             shuffle=other.shuffle,
-            device=other.device,
         )
 
 
@@ -69,11 +68,13 @@ class Choices:
     """
 
     data: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
     activations: tuple[str, ...] = ()
     initializers: tuple[str, ...] = ()
     optimizers: Mapping[str, float] = field(default_factory=dict)
     loaders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     features: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ("cpu",)
 
 
 class FieldError(ValueError):
@@ -131,6 +132,7 @@ def read_config(texts: Mapping[str, str]) -> RunConfig:
     return RunConfig(
         data=texts["data"].strip(),
         layers=read_layers(texts["layers"]),
+        cell="" if texts["cell"] == BY_DATA else texts["cell"],
         activation=texts["activation"],
         init=texts["init"],
         optimizer=texts["optimizer"],
@@ -138,4 +140,5 @@ def read_config(texts: Mapping[str, str]) -> RunConfig:
         batch_size=read_int("batch_size", "batch size", texts["batch_size"], 1, 10_000_000),
         epochs=read_int("epochs", "epochs", texts["epochs"], 1, 1_000_000),
         seed=read_int("seed", "seed", texts["seed"], 0, 2**63 - 1),
+        device=texts["device"],
     )

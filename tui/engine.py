@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tui.config import Choices, RunConfig
+from tui.history import Recent
 from tui.view import Run
 
 
@@ -26,18 +27,20 @@ class Engine:
     def load(self, on_compile: Callable[[str | None], None]) -> Choices:
         """Import fastnn and read the names from its registries."""
         import fastnn
-        from fastnn import activations, compiler, datasets, initializers, optimizers
+        from fastnn import activations, cells, compiler, datasets, devices, initializers, optimizers
         from fastnn.datasets.features import FEATURES
 
         compiler.on_compile(on_compile)
         self._fastnn = fastnn
         return Choices(
             data=tuple(datasets.DATASETS),
+            cells=("dense", *cells.CELLS),
             activations=tuple(activations.ACTIVATIONS),
             initializers=tuple(initializers.INITIALIZERS),
             optimizers={name: default_rate(entry) for name, entry in optimizers.OPTIMIZERS.items()},
             loaders={name: entry.options for name, entry in datasets.DATASETS.items()},
             features=tuple(FEATURES),
+            devices=devices.DEVICES,
         )
 
     def build(self, config: RunConfig) -> Run:
@@ -54,6 +57,7 @@ class Engine:
         else:
             prepared = runfile.build(run, data=data, threads=self._threads)
         keeper = Keeper(prepared.run, prepared.trainer, self.tell, folder)
+        bound(prepared.trainer)
         network = prepared.network
         return Run(prepared.trainer, tuple(network.sizes), network, data, keeper=keeper, curves=kept)
 
@@ -65,6 +69,14 @@ class Engine:
         if self._data is None or self._data[0] != asked:
             self._data = (asked, load_data(run))
         return self._data[1]
+
+
+def bound(trainer: Any) -> None:
+    """Have a trainer remember its latest epochs: at full speed a thousand epochs a second took 200 MB in half an hour.
+
+    What is drawn is in the session's record, and all epochs in the run's folder.
+    """
+    trainer.history = type(trainer.history)(*(Recent(values) for values in vars(trainer.history).values()))
 
 
 def default_rate(optimizer: Any) -> float:

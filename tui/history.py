@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import overload
 
 import numpy as np
 
@@ -66,3 +68,40 @@ class Curve:
 
     def __len__(self) -> int:
         return self._count + (self._waiting > 0)
+
+
+class Recent:
+    """A column that grows and forgets its oldest values: it counts all of them, and has the latest `most` or more."""
+
+    def __init__(self, values: Iterable[float] = (), *, forgotten: int = 0, most: int = 4096) -> None:
+        self._values, self._forgotten, self._most = list(values), forgotten, most
+        self._forget()
+
+    def append(self, value: float) -> None:
+        """Add a value."""
+        self._values.append(value)
+        self._forget()
+
+    def _forget(self) -> None:
+        if len(self._values) > 2 * self._most:
+            more = len(self._values) - self._most
+            self._forgotten += more
+            del self._values[:more]
+
+    def __len__(self) -> int:
+        return self._forgotten + len(self._values)
+
+    @overload
+    def __getitem__(self, at: int) -> float: ...
+    @overload
+    def __getitem__(self, at: slice) -> Recent: ...
+    def __getitem__(self, at: int | slice) -> float | Recent:
+        """A value by its number among all, NaN for one that is forgotten; or the column as it was, `[:count]`."""
+        if isinstance(at, slice):
+            count = slice(at.stop).indices(len(self))[1]
+            kept = self._values[: max(0, count - self._forgotten)]
+            return Recent(kept, forgotten=min(count, self._forgotten), most=self._most)
+        number = at if at >= 0 else at + len(self)
+        if not 0 <= number < len(self):
+            raise IndexError(f"{at}: expected a number below {len(self)}")
+        return self._values[number - self._forgotten] if number >= self._forgotten else math.nan

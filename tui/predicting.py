@@ -7,7 +7,7 @@ is never changed afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -161,12 +161,14 @@ def line_probe(low: float, high: float, count: int) -> Callable[[Any], LineFound
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Rows of the test part: what the network says of each, its loss, and `wrongest`, their numbers by falling loss.
+    """Rows of the test part: their `truth` (n, ...), what the network says of each, its loss, and `wrongest`, their
+    numbers by falling loss. Where sequences have a target for each time step, each of them is a row.
 
     Of classes: `shares` (n, classes) and `predicted` (n,), and `confusion` (classes, classes), true by predicted. Of a
     regression `shares` are its outputs, and there is no confusion.
     """
 
+    truth: np.ndarray
     shares: np.ndarray
     losses: np.ndarray
     wrongest: np.ndarray
@@ -175,32 +177,24 @@ class Judged:
 
 
 @lru_cache(1)
-def rows_of(data: Any) -> Any:
-    """The data with a row for each target: where each time step has one, the steps are the rows."""
-    if not data.every_step:
-        return data
-    parts = ("x_train", "y_train", "x_test", "y_test")
-    return replace(data, **{name: np.concatenate(getattr(data, name)) for name in parts})
-
-
 def judge(run: Any) -> Judged:
     """A probe: judge the rows of the test part (the first 10,000)."""
     data = run.data
-    most = max(1, MOST_ROWS // data.steps) if data.every_step else MOST_ROWS
-    x, y = data.x_test[:most], data.y_test[:most]
+    count = max(1, MOST_ROWS // data.steps) if data.every_step else MOST_ROWS
+    x, y = data.x_test[:count], data.y_test[:count]
     outputs = run.network(x)
     if data.every_step:
-        outputs, y = np.concatenate(outputs), np.concatenate(y)
+        outputs, y = outputs.reshape(-1, outputs.shape[-1]), y.reshape(-1, *y.shape[2:])
     if not data.classes:
         wanted = y.reshape(len(y), -1)
         losses = ((outputs.astype(np.float64) - wanted) ** 2).mean(1)
-        return Judged(outputs, losses, np.argsort(-losses, kind="stable"))
+        return Judged(y, outputs, losses, np.argsort(-losses, kind="stable"))
     shares = probabilities(outputs, run.network.loss_name)
     rows, classes = np.arange(len(y)), data.n_classes
     losses = -np.log(np.maximum(shares[rows, y], LEAST_PROBABILITY))
     predicted = shares.argmax(1)
     confusion = np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-    return Judged(shares, losses, np.argsort(-losses, kind="stable"), predicted, confusion)
+    return Judged(y, shares, losses, np.argsort(-losses, kind="stable"), predicted, confusion)
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------

@@ -132,9 +132,12 @@ class View:
 
 def explain(error: Exception) -> str:
     """One line for a person: fastnn's own messages as they are, anything unexpected with its type."""
+    from fastnn.errors import FastnnError  # the first frame does without NumPy, which it brings
+
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else "no message"
-    return text if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {text}"
+    known = isinstance(error, (ValueError, TypeError, FastnnError))
+    return text if known else f"{type(error).__name__}: {text}"
 
 
 def state_of(snapshot: Any) -> str:

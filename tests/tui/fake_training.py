@@ -21,6 +21,8 @@ from tui.view import Run
 
 CHOICES = Choices(
     data=("digits", "moons", "spirals"),
+    cells=("dense", "gru"),
+    devices=("cpu", "cuda"),
     activations=("identity", "relu", "sigmoid", "tanh"),
     initializers=("he", "normal", "xavier"),
     optimizers={"adam": 1e-3, "sgd": 0.1},

@@ -3,7 +3,7 @@
 from driving import opened, press_until, text_of, until
 from textual.widgets import Input, Select
 
-from tui.config import RunConfig
+from tui.config import BY_DATA, RunConfig
 from tui.widgets.drawer import OTHER, Drawer
 from tui.widgets.histogram import LayerRow
 
@@ -22,8 +22,9 @@ async def test_shows_the_configuration_and_the_choices_of_the_backend():
     async with opened() as (pilot, app):
         drawer = await opened_drawer(pilot, app)
         assert drawer.texts() == {
-            "data": "digits", "layers": "64 32", "activation": "relu", "init": "he", "optimizer": "sgd",
-            "learning_rate": "0.001", "batch_size": "32", "epochs": "5000", "seed": "0",
+            "data": "digits", "layers": "64 32", "cell": BY_DATA, "activation": "relu", "init": "he",
+            "optimizer": "sgd", "learning_rate": "0.001", "batch_size": "32", "epochs": "5000", "seed": "0",
+            "device": "cpu",
         }  # fmt: skip
         select = drawer.query_one("#field-data", Select)
         assert {value for _, value in select._options if isinstance(value, str)} == {
@@ -42,10 +43,11 @@ async def test_apply_builds_a_new_network_and_closes():
         put(drawer, "layers", "16 16 8")
         put(drawer, "activation", "tanh")
         put(drawer, "seed", "7")
+        put(drawer, "cell", "gru")
         drawer.query_one("#field-seed").focus()
         await press_until(pilot, "enter", lambda: not drawer.display)
         view = app.session.view
-        assert view.config == RunConfig(data="moons", layers=(16, 16, 8), activation="tanh", seed=7)
+        assert view.config == RunConfig(data="moons", layers=(16, 16, 8), activation="tanh", seed=7, cell="gru")
         assert view.state == "ready" and view.snapshot.step == 0
         await until(pilot, lambda: len(app.base.query_one(LayerRow).plots) == 4)
         await until(pilot, lambda: "2-16-16-8-2 tanh/he sgd" in text_of(app))

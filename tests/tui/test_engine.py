@@ -1,6 +1,7 @@
 """The UI on the real engine: digits are learned, names come from the registries, bad input leaves the run as it is."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from fastnn.optimizers import OPTIMIZERS
 from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.engine import Engine
+from tui.history import Recent
+from tui.keeping import curves
+from tui.predicting import judge
 from tui.session import Session
 
 
@@ -78,6 +82,38 @@ def test_bad_input_is_named_and_the_network_stays(session, config, said):
     view = apply(session, config)
     assert all(word in view.answer for word in said)
     assert view.config == before.config and view.snapshot is before.snapshot
+
+
+def test_a_device_that_is_not_there_is_named_and_the_network_stays(session, monkeypatch):
+    monkeypatch.setattr("fastnn.devices.find_spec", lambda name: None)
+    before = apply(session, RunConfig("moons", (8,)))
+    view = apply(session, RunConfig("moons", (8,), device="cuda"))
+    assert view.answer.startswith("device: 'cuda' needs the package numba-cuda") and view.snapshot is before.snapshot
+
+
+def test_rows_of_sequences_are_judged(session):
+    session.probe("judged", judge)
+    apply(session, RunConfig("adding", (8,)))
+    found = reach(session, lambda v: "judged" in v.found).found["judged"]
+    assert found.error == "" and len(found.value.truth) == len(found.value.losses) == len(found.value.shares)
+    session.probe("judged", None)
+
+
+def test_a_long_run_remembers_its_latest_epochs_and_keeps_them_all(session, monkeypatch):
+    monkeypatch.setattr("tui.engine.Recent", partial(Recent, most=8))
+    apply(session, RunConfig("moons", (8,), epochs=100))
+    session.toggle()
+    run = reach(session, lambda v: v.state == "finished").run
+    history = run.trainer.history
+    assert len(history.loss) == 100 and len(history.loss._values) <= 16
+    path = run.keeper.path
+    session.undo()
+    reach(session, lambda v: v.state in ("ready", "paused"))
+    session.toggle()
+    assert reach(session, lambda v: v.state == "finished").snapshot.epoch == 100
+    session.reset()
+    reach(session, lambda v: v.run is not run)
+    assert curves(path)["step"].size == 100
 
 
 def test_a_csv_file_of_numbers_is_a_regression(session, tmp_path):

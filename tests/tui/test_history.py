@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tui.history import Curve
+from tui.history import Curve, Recent
 
 
 def test_short_curve_is_exact():
@@ -53,3 +53,18 @@ def test_clear():
 def test_capacity_must_be_even(capacity):
     with pytest.raises(ValueError, match="capacity"):
         Curve(capacity)
+
+
+def test_a_column_counts_all_values_and_forgets_the_oldest():
+    column = Recent(most=4)
+    for value in range(100):
+        column.append(float(value))
+        assert len(column) == value + 1 and column[-1] == column[value] == value and len(column._values) <= 8
+    assert column[97] == 97 and math.isnan(column[3])
+    with pytest.raises(IndexError):
+        column[100]
+    for count in (98, 50, 0):
+        back = column[:count]
+        assert len(back) == count and (not count or back[-1] == count - 1 or math.isnan(back[-1]))
+        back.append(-1.0)
+        assert len(back) == count + 1 and back[count] == -1 and len(column) == 100

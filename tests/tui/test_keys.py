@@ -208,7 +208,7 @@ async def test_p_pins_a_run_behind_those_to_come():
 async def test_v_shows_outputs_gradients_weights_and_updates():
     async with opened(hold_at=200, config=LONG) as (pilot, app):
         await trained(pilot, app)
-        for kind, caption in (("gradients", "||"), ("weights", "||"), ("updates", "/w"), ("relu 64", "=0")):
+        for kind, caption in (("gradients", "|g|"), ("weights", "|w|"), ("updates", "/w"), ("relu 64", "=0")):
             await press(pilot, "v")
             await settle_text(pilot, app, f"L1 {kind}", caption)
             await settle(pilot)

@@ -16,7 +16,6 @@ from tui.predicting import (
     line_probe,
     plane_probe,
     probabilities,
-    rows_of,
     set_weight,
     weights_probe,
 )
@@ -93,10 +92,9 @@ def test_rows_are_judged():
 def test_the_time_steps_of_a_text_are_judged_as_rows():
     data = load("lessons", steps=8)
     net = fnn.Network([fnn.Input(data.features), fnn.GRU(4, return_sequences=True), fnn.Dense(data.n_classes)])
-    found, rows = judge(SimpleNamespace(network=net, data=data)), rows_of(data)
-    assert (
-        kind_of(data) == "table" and found.confusion.sum() == len(found.losses) == len(rows.y_test) == data.y_test.size
-    )
+    found = judge(SimpleNamespace(network=net, data=data))
+    assert kind_of(data) == "table" and found.confusion.sum() == len(found.losses) == data.y_test.size
+    assert (found.truth == data.y_test.ravel()).all()
     assert np.allclose(found.losses.mean(), net.loss(data.x_test, data.y_test), rtol=1e-4)
 
 

@@ -203,15 +203,13 @@ class Commands(Base):
 
     # The drawer
 
-    def action_configure(self) -> None:
+    async def action_configure(self) -> None:
         """Open or close the drawer."""
         drawer = self.query_one(Drawer)
         if drawer.has_class("-open"):
             self.close_drawer()
             return
-        drawer.fill(self.session.view.choices, self.session.view.config)
-        drawer.add_class("-open")
-        drawer.focus_first()
+        await drawer.open(self.session.view.choices, self.session.view.config)
 
     def apply(self, event: Drawer.Applied) -> None:
         """Try the drawer's configuration."""

@@ -17,7 +17,7 @@ class LayersScreen(ModeScreen):
     """A grid of layers and kinds of numbers; beside it the first layer's weights where they are images."""
 
     NAME = "layers"
-    WATCH = ("gradient_norm", *KINDS)
+    WATCH = (*ModeScreen.WATCH, *KINDS)
 
     def panes(self) -> ComposeResult:
         """The grid in a frame with the keys."""

@@ -24,7 +24,6 @@ class LearnScreen(ModeScreen):
     """Explanation and question at one side, experiment at the other; one after the other where there is no room."""
 
     NAME = "learn"
-    WATCH = ()
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

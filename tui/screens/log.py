@@ -16,7 +16,6 @@ class LogScreen(ModeScreen):
     """Lines with times and levels."""
 
     NAME = "log"
-    WATCH = ()
 
     def panes(self) -> ComposeResult:
         """One pane."""

@@ -36,7 +36,7 @@ class ModeScreen(Commands, Screen[None]):
     """
 
     NAME: ClassVar[str] = ""
-    WATCH: ClassVar[tuple[str, ...]] = ("activations",)
+    WATCH: ClassVar[tuple[str, ...]] = ("gradient_norm",)  # which the status line shows in every mode
     AUTO_FOCUS = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (SMALLEST[0], "-narrow"), (120, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (SMALLEST[1], "-low"), (36, "-high")]  # noqa: RUF012
@@ -188,7 +188,9 @@ class ModeScreen(Commands, Screen[None]):
             return "compiling kernels…"
         if view.busy:
             return f"{view.busy}…"
-        return "space starts training" if view.state == "ready" else ""
+        return {"ready": "space starts training", "diverged": "diverged before there was a loss to draw"}.get(
+            view.state, ""
+        )
 
     def _draw_some(self, view: View, began: float) -> None:
         """Draw the plots whose turn it is, as many as fit into a frame."""

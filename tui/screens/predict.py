@@ -10,6 +10,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
+from tui.actions import Action
+from tui.playground import option
 from tui.predicting import KINDS, Window, judge, kind_of, line_probe, plane_probe, points_of, weights_probe
 from tui.screens.play import Play
 from tui.view import View
@@ -35,7 +37,6 @@ class PredictScreen(Play):
     """The main answer, the playground's settings, and beside them units and weights, or test part and confusion."""
 
     NAME = "predict"
-    WATCH = ()
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -44,6 +45,7 @@ class PredictScreen(Play):
         self._kind = ""
         self._at = 0
         self._asked: tuple[Any, ...] = ()
+        self._keys: tuple[Action, ...] = ()
 
     def panes(self) -> ComposeResult:
         """All panes of all kinds; the style sheet shows those of the kind."""
@@ -120,6 +122,17 @@ class PredictScreen(Play):
     def _look_again(self) -> None:
         self._seen = -1
 
+    @property
+    def _shown_actions(self) -> tuple[Action, ...]:
+        """The actions that do something now: no new points of data that comes as it is, nothing to choose in a pane."""
+        config, pane = self.session.view.config, self.active
+        left_out = set()
+        if option(config, self.session.view.choices, "seed") is None:
+            left_out.add("regenerate")
+        if not isinstance(pane, (WeightList, Controls)):
+            left_out.add("choose")
+        return tuple(action for action in self.placed("main") if action.name not in left_out)
+
     def _retitle(self, view: View) -> None:
         parts: list[Any] = [("Predict", "bold"), (f"  {view.config.data}", "$brand")]
         found = next(iter(view.found.values()), None)
@@ -128,8 +141,10 @@ class PredictScreen(Play):
         if self.ui.frozen is not None:
             parts.append(("   FROZEN ", "reverse bold $state-paused"))
         self._main.border_title = Content.assemble(*parts)
-        if not self._main.border_subtitle:
-            self._main.border_subtitle = self.query_one(BoundaryMap).keys(self.placed("main"))
+        actions = self._shown_actions
+        if actions != self._keys:
+            self._keys = actions
+            self._main.border_subtitle = self.query_one(BoundaryMap).keys(actions)
 
     @property
     def settled(self) -> bool:

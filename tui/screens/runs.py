@@ -21,7 +21,6 @@ class RunsScreen(ModeScreen):
     """The kept runs: list, curves, configurations."""
 
     NAME = "runs"
-    WATCH = ()
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

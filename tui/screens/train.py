@@ -21,7 +21,7 @@ class TrainScreen(ModeScreen):
     """Trends over the steps, and one histogram a layer."""
 
     NAME = "train"
-    WATCH = ("activations", "gradient_norm")
+    WATCH = (*ModeScreen.WATCH, "activations")
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]

@@ -79,10 +79,9 @@ class LinePlot(PointsPlot):
             nearest = int(np.abs(self.data.x_train[:, 0] - self.cursor).argmin())
             value, target = float(self.found.y[at, 0]), float(self.data.y_train[nearest].flat[0])
             parts = [(f"x {self.cursor:.2f}", "$plot-cursor"), f"  value {short(value)}"]
-            parts.append(
-                (f"  loss {short((value - target) ** 2)} at the nearest point, {short(target)}", "$text-muted")
-            )
-        return Content.assemble(*parts)
+            loss = short((value - target) ** 2)
+            parts += [(f"  loss {loss}", "$text-muted"), (f" at the nearest point, {short(target)}", "$text-muted")]
+        return self.title_of(parts)
 
     def move(self, columns: int) -> None:
         """Move the cursor by cells."""
@@ -150,13 +149,13 @@ class Scatter(PointsPlot):
         answer = view.found.get("judged")
         self.judged = answer.value if answer is not None and isinstance(answer.value, Judged) else None
         self.data = view.run.data if view.run is not None else None
-        self.border_title = Content.assemble(("Predicted over true values", "bold"), ("  test part", "$text-muted"))
+        self.border_title = Content.assemble(("Predicted over true values", "bold"))
 
     def draw(self, width: int, height: int) -> Cells | None:
         """Dots around the diagonal."""
         if self.judged is None or self.data is None:
             return None
-        truth = self.data.y_test[: len(self.judged.losses)].reshape(len(self.judged.losses), -1)[:, 0].astype(float)
+        truth = self.judged.truth.reshape(len(self.judged.losses), -1)[:, 0].astype(float)
         said = self.judged.shares[:, 0].astype(float)
         made = self.figure(width, height, truth, said)
         if made is None:

@@ -13,13 +13,14 @@ from textual.message import Message
 from textual.widgets import Button, Input, Label, OptionList, Select, Static
 
 from tui import numbers
-from tui.config import Choices, FieldError, RunConfig, read_config
+from tui.config import BY_DATA, Choices, FieldError, RunConfig, read_config
 
 OTHER = "file or folder\u2026"
 LABELS = {
     "data": "data",
     "path": "",
     "layers": "layers",
+    "cell": "cell",
     "activation": "activation",
     "init": "initializer",
     "optimizer": "optimizer",
@@ -27,10 +28,11 @@ LABELS = {
     "batch_size": "batch size",
     "epochs": "epochs",
     "seed": "seed",
+    "device": "device",
 }
 # What fastnn calls an argument that a field is for, where it is another word.
 ARGUMENTS = {"name_or_path": "data", "lr": "learning_rate", "rate": "learning_rate"}
-SELECTS = ("data", "activation", "init", "optimizer")
+SELECTS = ("data", "cell", "activation", "init", "optimizer", "device")
 
 
 class Choice(Select[str]):
@@ -61,9 +63,13 @@ class Drawer(Vertical):
         self._choices = Choices()
         self._offered = ""
         self._filled = RunConfig()
+        self._built = False
 
     def compose(self) -> ComposeResult:
-        """One row a field, then the message and the buttons."""
+        """One row a field, then the message and the buttons; nothing before it is opened first: these are half of a
+        screen's widgets, and each of them is styled again and again while a mode is opened."""
+        if not self._built:
+            return
         with VerticalScroll(can_focus=False, id="fields"):
             for name, label in LABELS.items():
                 with Horizontal(classes="field", id=f"row-{name}"):
@@ -78,19 +84,29 @@ class Drawer(Vertical):
             yield Button("Close", id="close", compact=True)
 
     def on_mount(self) -> None:
-        """Say what the fields expect."""
+        """Say what it is, and its keys."""
         self.border_title = "Configuration"
         self.border_subtitle = "tab next   enter apply   esc close"
-        self.query_one("#field-layers", Input).placeholder = "none"
-        self.query_one("#field-path", Input).placeholder = "path to CSV, NPY or IDX"
 
     # Filling
 
+    async def open(self, choices: Choices, config: RunConfig) -> None:
+        """Show this configuration, with these names to choose from, and put the cursor in the first field."""
+        if not self._built:
+            self._built = True
+            await self.recompose()
+            self.query_one("#field-layers", Input).placeholder = "none"
+            self.query_one("#field-path", Input).placeholder = "path to CSV, NPY or IDX"
+        self.fill(choices, config)
+        self.add_class("-open")
+        self.query_one("#field-data").focus()
+
     def fill(self, choices: Choices, config: RunConfig) -> None:
-        """Show this configuration, with these names to choose from."""
         self._choices, self._filled = choices, config
         own = config.data not in choices.data
         self._select("data", [*choices.data, OTHER], OTHER if own else config.data)
+        self._select("cell", [BY_DATA, *choices.cells], config.cell or BY_DATA)
+        self._select("device", choices.devices, config.device)
         self._select("activation", choices.activations, config.activation)
         self._select("init", choices.initializers, config.init)
         self._select("optimizer", choices.optimizers, config.optimizer)
@@ -128,10 +144,6 @@ class Drawer(Vertical):
             field = "path"
         if message and field in LABELS:
             self.query_one(f"#field-{field}").focus()
-
-    def focus_first(self) -> None:
-        """Put the cursor in the first field."""
-        self.query_one("#field-data").focus()
 
     # Reading
 

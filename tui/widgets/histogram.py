@@ -85,7 +85,7 @@ def _sizes(layer: Any, kind: str) -> list[tuple[tuple[str, str], str, str]]:
         color = "$health-good" if good else "$health-poor" if far else "$health-fair"
         return [(("/w", "update / weight"), _figure(layer.ratio, roomy=True), color)]
     seen = VIEWS[kind][1](layer)
-    return [(("||", "norm"), _figure(seen.norm, roomy=True), "$health-good")]
+    return [(("|g|" if kind == "gradients" else "|w|", "norm"), _figure(seen.norm, roomy=True), "$health-good")]
 
 
 def _figure(value: float, roomy: bool) -> str:

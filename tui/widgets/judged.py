@@ -9,12 +9,13 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 
-from tui.colors import ramp
+from tui.colors import CLASSES, class_color, ramp
 from tui.numbers import percent, short
-from tui.predicting import Judged, rows_of
+from tui.predicting import Judged
 from tui.view import View
-from tui.widgets.canvas import paint
+from tui.widgets.canvas import paint, stretch
 from tui.widgets.cells import RGB, Cells, packed
+from tui.widgets.charts import Line, Look, line_chart
 from tui.widgets.images import Sheet, resized
 from tui.widgets.plot import Plot
 
@@ -31,7 +32,7 @@ class Selection:
         self.at = 0
         self.cell: tuple[int, int] | None = None  # true and predicted class
 
-    def rows(self, judged: Judged, truth: np.ndarray) -> np.ndarray:
+    def rows(self, judged: Judged) -> np.ndarray:
         """The numbers of the rows in their order."""
         rows = judged.wrongest
         if self.order == ORDERS[1]:
@@ -39,7 +40,7 @@ class Selection:
         elif self.order == ORDERS[2]:
             rows = np.arange(len(rows))
         if self.cell is not None and judged.predicted is not None:
-            mine = (truth[rows] == self.cell[0]) & (judged.predicted[rows] == self.cell[1])
+            mine = (judged.truth[rows] == self.cell[0]) & (judged.predicted[rows] == self.cell[1])
             rows = rows[mine]
         return rows
 
@@ -66,10 +67,10 @@ class JudgedPlot(Plot):
         """The probe's answer."""
         answer = view.found.get(self.PROBE)
         self.judged = answer.value if answer is not None and isinstance(answer.value, Judged) else None
-        self.data = rows_of(view.run.data) if view.run is not None else None
+        self.data = view.run.data if view.run is not None else None
         self.rows = np.zeros(0, np.int64)
-        if self.judged is not None and len(self.data.y_test) >= len(self.judged.losses):
-            self.rows = self.selection.rows(self.judged, self.data.y_test)
+        if self.judged is not None:
+            self.rows = self.selection.rows(self.judged)
         self.retitle()
 
     def retitle(self) -> None:
@@ -109,10 +110,12 @@ class ImageView(JudgedPlot):
         if row is None or self.judged is None or self.judged.predicted is None:
             self.border_title = Content.assemble(("Row", "bold"))
             return
-        truth, said = int(self.data.y_test[row]), int(self.judged.predicted[row])
+        truth, said = int(self.judged.truth[row]), int(self.judged.predicted[row])
         right = truth == said
+        sequence, at = divmod(row, self.data.steps) if self.data.every_step else (row, None)
         self.border_title = Content.assemble(
-            (f"Row {row}", "bold"), f" is {self.data.classes[truth]} said ",
+            (f"Row {sequence}", "bold"), "" if at is None else f" step {at + 1}",
+            f" is {self.data.classes[truth]} said ",
             (f"{self.data.classes[said]} {'✔' if right else '✖'}", "$state-running" if right else "$health-poor"),
             (f" loss {short(float(self.judged.losses[row]))}", "$text-muted"),
         )  # fmt: skip
@@ -132,25 +135,45 @@ class ImageView(JudgedPlot):
             image = self.data.x_test[row].reshape(1, h, w)
             paint(cells, self.image_colors(resized(image, rows, columns)[0]), 0, 0, plain=self.plain)
             x = columns + 2
-        self._bars(cells, x, self.judged.shares[row], int(self.data.y_test[row]))
+        y = 0 if self.data.steps is None else self._sequence(cells, row)
+        self._bars(cells, x, y, self.judged.shares[row], int(self.judged.truth[row]))
         return cells
 
-    def _bars(self, cells: Cells, x: int, shares: np.ndarray, truth: int) -> None:
+    def _sequence(self, cells: Cells, row: int) -> int:
+        """A row's time steps, few features as curves, many as an image; the first line below them."""
+        steps, height = self.data.steps, cells.height // 2
+        sequence, at = divmod(row, steps) if self.data.every_step else (row, None)
+        series = self.data.x_test[sequence]
+        if series.shape[1] <= len(CLASSES):
+            x = np.arange(1, steps + 1)
+            lines = [Line(x, y, class_color(number)) for number, y in enumerate(series.T)]
+            look = Look(marker=self.marker, axis_color=self.color("plot-axis"), cursor_color=self.color("plot-cursor"))
+            drawn = line_chart(cells.width, height, lines, look, cursor=None if at is None else at + 1).cells
+            for part in ("chars", "front"):
+                getattr(cells, part)[:height] = getattr(drawn, part)
+        else:
+            image = stretch(series.T, min(series.shape[1], 2 * height - 2), cells.width)
+            paint(cells, self.image_colors(image), plain=self.plain)
+        return height + 1
+
+    def _bars(self, cells: Cells, x: int, top: int, shares: np.ndarray, truth: int) -> None:
         names = self.data.classes
         label = min(max(map(len, names)), 10)
         room = cells.width - x - label - 7
-        order = range(len(shares)) if len(shares) <= cells.height else np.argsort(-shares)[: cells.height].tolist()
+        lines = cells.height - top
+        order = range(len(shares)) if len(shares) <= lines else np.argsort(-shares)[:lines].tolist()
         best = int(shares.argmax())
-        gap = 2 if 2 * len(shares) - 1 <= cells.height else 1
+        gap = 2 if 2 * len(shares) - 1 <= lines else 1
         for y, number in enumerate(order):
             right, share = number == truth, float(shares[number])
             good, poor = self.color("state-running"), self.color("health-poor")
             color = good if right else poor if number == best else self.color("plot-axis")
             bright = color if right or number == best else None
-            cells.text(x, y * gap, names[number][:label].rjust(label), bright, bold=right)
+            at = top + y * gap
+            cells.text(x, at, names[number][:label].rjust(label), bright, bold=right)
             if room > 2:
-                cells.text(x + label + 1, y * gap, bar(share, room, plain=self.plain), color)
-            cells.text(cells.width - 5, y * gap, percent(share), bright)
+                cells.text(x + label + 1, at, bar(share, room, plain=self.plain), color)
+            cells.text(cells.width - 5, at, percent(share), bright)
 
 
 def bar(share: float, room: int, *, plain: bool = False) -> str:
@@ -176,14 +199,16 @@ class Browser(JudgedPlot):
 
     def retitle(self) -> None:
         """The order, and how many are wrong."""
-        parts: list[Any] = [("Test rows", "bold"), "  ", (self.selection.order, "$brand")]
+        parts: list[Any] = [("Test rows  ", "bold"), (self.selection.order, "$brand")]
+        if self.size.width < 40:
+            del parts[0]
         if self.selection.cell is not None:
             truth, said = (self.data.classes[number] for number in self.selection.cell)
             parts = [(f"{truth} said to be {said}", "$plot-cursor")]
         parts.append((f"  {self.selection.at + 1 if len(self.rows) else 0} of {len(self.rows):,}", "$text-muted"))
         self.border_title = Content.assemble(*parts)
         if self.judged is not None and self.judged.predicted is not None:
-            wrong = int((self.judged.predicted != self.data.y_test[: len(self.judged.predicted)]).sum())
+            wrong = int((self.judged.predicted != self.judged.truth).sum())
             share = wrong / max(1, len(self.judged.predicted))
             self.border_subtitle = Content.assemble(
                 (f"{wrong:,} wrong", "$health-poor" if wrong else "$state-running"),
@@ -208,7 +233,7 @@ class Browser(JudgedPlot):
         colors = self.image_colors(resized(self.data.x_test[seen].reshape(-1, h, w), rows, columns))
         frames: dict[int, RGB] = {}
         if self.judged.predicted is not None:
-            wrong = self.judged.predicted[seen] != self.data.y_test[seen]
+            wrong = self.judged.predicted[seen] != self.judged.truth[seen]
             frames = {int(number): self.faint("health-poor") for number in np.flatnonzero(wrong)}
         frames.pop(at - self.first, None)
         frames[at - self.first] = self.color("key")  # the last, over its neighbors'
@@ -333,6 +358,6 @@ class WorstRows(JudgedPlot):
     def _said(self, row: int) -> tuple[str, str, bool]:
         assert self.judged is not None
         if self.judged.predicted is None:
-            return short(float(self.data.y_test[row].flat[0])), short(float(self.judged.shares[row].flat[0])), True
-        truth, said = int(self.data.y_test[row]), int(self.judged.predicted[row])
+            return short(float(self.judged.truth[row].flat[0])), short(float(self.judged.shares[row].flat[0])), True
+        truth, said = int(self.judged.truth[row]), int(self.judged.predicted[row])
         return self.data.classes[truth][:10], self.data.classes[said][:10], truth == said

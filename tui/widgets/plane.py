@@ -11,7 +11,7 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 
-from tui.colors import CLASSES, diverging, mixed
+from tui.colors import class_color, diverging, mixed
 from tui.numbers import short
 from tui.predicting import LEAST_PROBABILITY, PlaneFound, Window, points_of
 from tui.view import View
@@ -108,12 +108,13 @@ class BoundaryMap(Plot):
         parts = [(f"({self.cursor[0]:.2f}, {self.cursor[1]:.2f})", "$plot-cursor"), " "]
         target = self.data.y_train[nearest]
         if self.data.classes:
-            parts.append((f"loss {short(float(f'{loss:.2g}'))} as {self.data.classes[target]}", "$text-muted"))
+            whose = f" as {self.data.classes[target]}" if self.size.width >= 50 else ""
+            parts.append((f"loss {short(float(f'{loss:.2g}'))}{whose}", "$text-muted"))
             for number in np.argsort(-values)[:3].tolist():
                 parts.append((f" ■{self.data.classes[number]} {values[number]:.2f}", hexadecimal(class_color(number))))
         else:
             parts += [f"value {short(float(values[0]))}", (f"  loss {short(loss)}", "$text-muted")]
-        return Content.assemble(*parts)
+        return self.title_of(parts)
 
     # Drawing
 
@@ -193,11 +194,6 @@ class BoundaryMap(Plot):
         inside = event.get_content_offset(self)
         if inside is not None and self.window is not None:
             self.post_message(self.Pointed(*self.window.point(2 * inside.y + 0.5, inside.x)))
-
-
-def class_color(number: int) -> RGB:
-    """The color of a class."""
-    return CLASSES[number % len(CLASSES)]
 
 
 def scale_of(data: Any) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.color import Color
@@ -93,6 +94,16 @@ class Plot(Widget):
     def color(self, name: str) -> RGB:
         """A color of the theme, as (red, green, blue)."""
         return Color.parse(self.app.theme_variables[name]).rgb
+
+    def title_of(self, parts: Sequence[Any]) -> Content:
+        """As many of these parts of a title, from the first on, as the border has room for."""
+        title = Content("")
+        for part in parts:
+            longer = Content.assemble(title, part)
+            if title and longer.cell_length > self.size.width - 2:
+                break
+            title = longer
+        return title
 
     def keys(self, actions: tuple[Action, ...]) -> Content:
         """Keys for a border, each of them clickable."""
