@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -176,7 +175,6 @@ class Judged:
     confusion: np.ndarray | None = None
 
 
-@lru_cache(1)
 def judge(run: Any) -> Judged:
     """A probe: judge the rows of the test part (the first 10,000)."""
     data = run.data
