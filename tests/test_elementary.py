@@ -105,7 +105,9 @@ def special(F: type) -> np.ndarray:
         math.log(2.0) * e for e in (info.maxexp, info.minexp, info.minexp - info.nmant, info.minexp - info.nmant - 1)
     ]
     halves = [(k + 0.5) * math.log(2.0) for k in (*range(-20, 20), 126, -126, 127, -127)]
-    places = np.array([0, 0.625, 1, info.tiny, info.smallest_subnormal, info.eps, 9.01, 19.06, 44, *ends, *halves], F)
+    places = np.array(
+        [0, 0.55, 0.625, 1, info.tiny, info.smallest_subnormal, info.eps, 9.01, 19.06, 44, *ends, *halves], F
+    )
     around = [places]
     for direction in (np.inf, -np.inf):
         step = places
