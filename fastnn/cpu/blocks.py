@@ -14,6 +14,9 @@ from numba import types
 
 from fastnn.activations import ACTIVATIONS
 from fastnn.compiler import block
+from fastnn.cpu.machine import lanes
+from fastnn.cpu.primitives import at_address
+from fastnn.cpu.simd import transpose_kernel
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.random import dropout_draws
@@ -51,31 +54,36 @@ def loss(name: str, F: type) -> int:
     """Address of the loss over rows, with the arguments of `over_rows` below.
 
     z and delta have `stride` numbers a row; row r's target is that of sample index[r]: a class (int64), or `width`
-    numbers. Writes delta, and each row's loss and hit; of losses and hits always `grain` >= rows numbers. What space
-    (2 * grain), x and t (width * grain each) hold has no meaning.
+    numbers. Writes each row's loss and hit, of losses and hits always `grain` >= rows numbers, and delta, whole vectors
+    a row, unless its address is 0. What space (2 * grain), x and t (width * grain each) hold has no meaning.
     """
     entry = LOSSES[name]
     over_columns, labels = entry.make(F), entry.labels
     numbers, integers = types.CPointer(number(F)), types.CPointer(types.int64)
+    transpose, step, size = transpose_kernel(F), lanes(F), np.dtype(F).itemsize
 
     def over_rows(z, delta, stride, width, target, index, losses, hits, rows, grain, scale, space, x, t):
+        # What is missing of a grain is its last row once more.
+        for r in range(0, grain, step):
+            for c in range(0, width, step):
+                transpose(z + (r * stride + c) * size, x + (c * grain + r) * size, stride, grain, rows - r, width - c)
         for r in range(grain):
-            row = min(r, rows - 1)  # what is missing of a grain is its last row once more
-            for c in range(width):
-                x[c * grain + r] = z[row * stride + c]
+            row = min(r, rows - 1)
             if labels:
                 t[r] = F(target[index[row]])
             else:
                 for c in range(width):
                     t[c * grain + r] = target[index[row] * width + c]
-        over_columns(x, t, width, grain, losses, hits, space, scale)
-        for r in range(rows):
-            for c in range(width):
-                delta[r * stride + c] = x[c * grain + r]
+        over_columns(at_address(t, x), t, width, grain, losses, hits, space, scale)
+        for c in range(0, width if delta != 0 else 0, step):
+            for r in range(0, rows, step):
+                transpose(
+                    x + (c * grain + r) * size, delta + (r * stride + c) * size, grain, stride, width - c, rows - r
+                )
 
     signature = types.void(
-        numbers, numbers, types.intp, types.intp, integers if labels else numbers, integers, numbers, numbers,
-        types.intp, types.intp, number(F), numbers, numbers, numbers,
+        types.intp, types.intp, types.intp, types.intp, integers if labels else numbers, integers, numbers, numbers,
+        types.intp, types.intp, number(F), numbers, types.intp, numbers,
     )  # fmt: skip
     return block(f"losses.{name}.{np.dtype(F).name}", signature, over_rows)
 

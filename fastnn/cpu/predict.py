@@ -182,7 +182,7 @@ def score(table, size, data, loss, losses, hits, columns, counting, sums, scale,
     """
     layers, width = table[LAYERS], table[OUTPUTS]
     scratch, other = table[SCRATCH] + 2 * worker * table[BLOCK], table[SCRATCH] + (2 * worker + 1) * table[BLOCK]
-    z, spare = (scratch, other) if layers % 2 == 1 else (other, scratch)
+    z = scratch if layers % 2 == 1 else other
     stride = table[HEAD + FIELDS * (layers - 1) + STRIDE]
     blocks = sums.shape[0]
     for b in range(worker * blocks // workers, (worker + 1) * blocks // workers):
@@ -195,7 +195,7 @@ def score(table, size, data, loss, losses, hits, columns, counting, sums, scale,
             call(table[PREDICT], (table.ctypes.data, x, table[SLOPES], x, rows, 0, worker, 0))
         for r in range(0, rows if whole == 0 else 0, GRAIN):
             space = columns[worker].ctypes.data
-            call(loss, (z + r * stride * size, spare, stride, width, targets,
+            call(loss, (z + r * stride * size, 0, stride, width, targets,
                         counting.ctypes.data + r * 8, losses[worker].ctypes.data + r * size,
                         hits[worker].ctypes.data + r * size, min(GRAIN, rows - r), GRAIN, scale,
                         space, space + 2 * GRAIN * size, space + (2 + width) * GRAIN * size))  # fmt: skip

@@ -335,7 +335,7 @@ def score_address(F: type) -> int:
         call(table[PREDICT], (table, inputs, slopes, inputs, rows, out, worker, 0))
         for g in range(0, rows * going, GRAIN):
             z = out + g * width * size
-            call(loss, (z, z, width, width, targets, own[COUNTING] + g * 8, ahead(at, g), ahead(right, g),
+            call(loss, (z, 0, width, width, targets, own[COUNTING] + g * 8, ahead(at, g), ahead(right, g),
                         min(GRAIN, rows * going - g), GRAIN, one, space, space + 2 * GRAIN * size,
                         space + (2 + width) * GRAIN * size))  # fmt: skip
         for r in range(rows):

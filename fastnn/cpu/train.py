@@ -59,7 +59,6 @@ def evaluate_blocks(net, work, data, counting, sums, worker, workers):
     """Loss and hits of every block of ROWS rows of `data`, into sums (blocks, 2); workers share the blocks."""
     F = net.one.itemsize
     blocks = sums.shape[0]
-    half = net.scratch.size // 2
     losses, hits = work.losses[worker * ROWS :], work.hits[worker * ROWS :]
     for b in range(worker * blocks // workers, (worker + 1) * blocks // workers):
         rows = min(ROWS, data.samples - b * ROWS)
@@ -71,10 +70,9 @@ def evaluate_blocks(net, work, data, counting, sums, worker, workers):
             continue
         at = forward(net, data.inputs + b * ROWS * data.row * F, data.row, rows, worker)
         z = net.scratch.ctypes.data + at * F
-        other = net.scratch.ctypes.data + (at + half if at < half else at - half) * F
         targets = data.targets + b * ROWS * data.target_row
         index = counting.ctypes.data
-        lose(net, work, z, other, targets, index, losses.ctypes.data, hits.ctypes.data, rows, net.one[0], worker)
+        lose(net, work, z, 0, targets, index, losses.ctypes.data, hits.ctypes.data, rows, net.one[0], worker)
         add_up(sums, b, losses, hits, rows)
 
 
