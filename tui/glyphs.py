@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 
 from rich.segment import Segment
@@ -16,7 +17,8 @@ _TABLE = {
     "\u2190": "<", "\u2192": ">", "\u2191": "^", "\u2193": "v",
     "\u25bc": "v", "\u25b2": "^", "\u25b6": ">", "\u25c0": "<",
     "\u03bc": "m", "\u03c3": "s", "\u2013": "-", "\u2026": "~", "\u00b7": ".", "\u23ce": " ", "\u00d7": "x",
-    "\u00a0": " ",
+    "\u00a0": " ", "\u2039": "<", "\u203a": ">", "\u2202": "d", "\u2211": "S", "\u03a3": "S", "\u221a": "V",
+    "\u03b7": "n", "\u2248": "~", "\u207b": "-",
 }  # fmt: skip
 TO_ASCII = str.maketrans(_TABLE)
 
@@ -37,7 +39,13 @@ def to_ascii(text: str) -> str:
     """The same number of cells in ASCII."""
     if text.isascii():
         return text
-    return "".join(c if c.isascii() else "#" for c in text.translate(TO_ASCII))
+    return "".join(c if c.isascii() else _nearest(c) for c in text.translate(TO_ASCII))
+
+
+def _nearest(char: str) -> str:
+    """What Unicode has for small and raised letters and digits; # where that is no single one of ASCII."""
+    plain = unicodedata.normalize("NFKC", char)
+    return plain if len(plain) == 1 and plain.isascii() else "#"
 
 
 class Ascii(LineFilter):

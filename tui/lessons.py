@@ -82,6 +82,11 @@ class Lesson:
         return controls[self.control % len(controls)] if controls else None
 
     @property
+    def open(self) -> bool:
+        """Whether values may be changed: the answer is judged by the values that the question is about."""
+        return self.answered and self.right is not None
+
+    @property
     def changed(self) -> bool:
         """Whether a value is other than at first."""
         return self.values != self.experiment.defaults
@@ -135,7 +140,7 @@ class Course:
     def change(self, direction: int) -> None:
         """The chosen control's value one step on."""
         lesson, control = self.lesson, self.lesson.current
-        if lesson.answered and control is not None:
+        if lesson.open and control is not None:
             name = control.parameter.name
             lesson.values = {
                 **lesson.values, name: control.parameter.moved(lesson.values[name], direction, control.at)

@@ -139,6 +139,9 @@ def test_only_the_newest_values_are_computed() -> None:
     course = Course({"activations": dataclasses.replace(entry, compute=slow, parameters=entry.parameters[:1])})
     course.lesson.answer = 0
     course.ask()
+    course.change(1)  # nothing is changed before the answer is judged, by the question's own values
+    assert not course.lesson.changed
+    computed(course)
     for _ in range(15):
         course.change(1)
         time.sleep(0.002)

@@ -66,10 +66,9 @@ class LearnScreen(ModeScreen):
                 plot.show(self.view)
 
     def _titles(self) -> None:
-        actions = self._acting()
         beside = not self.report.alone
-        self.query_one(LessonText).title(() if beside else actions)
-        self.report.title(actions)
+        self.query_one(LessonText).title(() if beside else self._acting())
+        self.report.title(self._acting)
 
     def _acting(self) -> tuple[Action, ...]:
         """The actions that do something now, with the word for what ⏎ does."""
@@ -80,11 +79,13 @@ class LearnScreen(ModeScreen):
             now |= {"choose_up", "choose_down", "take"}
         elif self.report.alone:
             now.add("text")
-        if lesson.answered and control is not None and not self.reading:
-            now |= {"take", "parts"}
+        if lesson.open and not self.reading:
+            now |= {"parts"}
+            now |= {"restore"} if lesson.changed else set()
+        if lesson.open and control is not None and not self.reading:
+            now |= {"take"}
             now |= {"choose_up", "choose_down"} if len(lesson.controls) > 1 else set()
             now |= {"value_less", "value_more"} if control.steps else set()
-            now |= {"restore"} if lesson.changed else set()
         word = "type" if lesson.answered else "answer"
         return tuple(
             replace(action, label=word) if action.name == "take" else action
@@ -139,7 +140,7 @@ class LearnScreen(ModeScreen):
             lesson.answer = lesson.chosen
             self.course.ask()
             self._arrange()
-        elif lesson.current is not None:
+        elif lesson.open and lesson.current is not None:
             self._type()
 
     def _type(self, text: str | None = None, note: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 from textual import events
@@ -128,16 +129,16 @@ class LessonReport(CoursePlot):
         self.page = 0
         self.pages = 1
         self.alone = False  # whether the text is not beside it
-        self._actions: tuple[Action, ...] = ()
+        self._acting: Callable[[], tuple[Action, ...]] = tuple
         self._written: tuple[str, ...] = ()
 
     def key(self, view: View) -> tuple[Any, ...]:
         """Also when another page is shown."""
         return (*super().key(view), self.page, str(self.alone))
 
-    def title(self, actions: tuple[Action, ...]) -> None:
-        """Where in the course, which page, and the keys."""
-        self._actions = actions
+    def title(self, acting: Callable[[], tuple[Action, ...]]) -> None:
+        """Where in the course, which page, and the keys of what acts, which a result may change."""
+        self._acting = acting
         self._retitle()
 
     def _retitle(self) -> None:
@@ -149,7 +150,7 @@ class LessonReport(CoursePlot):
         if lesson.answered and lesson.computing:
             parts.append(Content.styled("  computing…", "$state-paused"))
         # Only a drawing knows whether there is another view.
-        actions = tuple(action for action in self._actions if action.name != "parts" or self.pages > 1)
+        actions = tuple(action for action in self._acting() if action.name != "parts" or self.pages > 1)
         title, keys = Content.assemble(*parts), self.keys(actions)
         if (title.markup, keys.markup) != self._written:
             self._written = (title.markup, keys.markup)
