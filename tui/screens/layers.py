@@ -74,11 +74,14 @@ class LayersScreen(ModeScreen):
     # What is shown
 
     async def _show(self) -> None:
-        """At once: a key does not wait for the turn of each plot."""
+        """At once: a key does not wait for the turn of each plot, nor for a frame where no plot comes or goes."""
         view = self.view
-        await self._grid.fit(len(view.sizes) - 1)
+        others = await self._grid.fit(len(view.sizes) - 1)
         self._retitle(view)
-        self.call_after_refresh(self.draw_now)
+        if others:
+            self.call_after_refresh(self.draw_now)
+        else:
+            self.draw_now()
 
     async def action_form(self) -> None:
         """Histograms now, heat maps over time, or percentiles."""
@@ -101,7 +104,7 @@ class LayersScreen(ModeScreen):
             self.notify("the inputs of this data are no images")
             return
         self._frame_of_grid.toggle_class("-images")
-        await self._show()
+        self.call_after_refresh(self._show)
 
     async def action_layers_left(self) -> None:
         """Layers further to the left."""

@@ -44,7 +44,7 @@ class Play(ModeScreen):
             config = replace(config, learning_rate=self.session.view.rate)
         self._wanted, self._tried = config, self.session.apply(config, start=start)
         self.query_one(Controls).config = config
-        self.call_after_refresh(self.draw_now)
+        self.draw_now()
 
     def follow(self, view: View) -> None:
         """Once the configuration was tried: say why not, where it was not taken."""

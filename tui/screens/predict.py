@@ -218,7 +218,8 @@ class PredictScreen(Play):
             self._browse(self.selection.at + across + down * side, pane)
         elif isinstance(pane, WorstRows):
             self._browse(self.selection.at + across + down, pane)
-        self._show()
+        self._retitle(self.view)
+        self.draw_now()  # nothing is laid out anew
 
     def _browse(self, at: int, pane: JudgedPlot) -> None:
         self.selection.at = min(max(at, 0), max(0, len(pane.rows) - 1))
