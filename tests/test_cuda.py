@@ -81,11 +81,17 @@ def test_another_device() -> None:
 
 @needs_numba_cuda
 def test_too_much_for_it(python: Python) -> None:
-    """More than fits into its memory, or into places of 32 bits."""
+    """More than fits into its memory, into places of 32 bits, or into the path that takes least launches."""
     code = """
+import logging, sys
 import numpy as np, fastnn as fnn
-from fastnn.cuda import layout, memory
+from fastnn.cuda import fused, layout, memory, sequences
 net = fnn.Network([2, 3], device="cuda")
+logging.basicConfig(level="DEBUG", stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
+fused.WIDEST = 2
+for _ in range(2):
+    net.gradient(np.eye(2), [0, 1])
+logging.disable()
 memory.room = lambda: 2**20
 layout.MOST = 300
 rows = np.zeros((70, 2)), np.zeros(70, int)
@@ -107,9 +113,21 @@ try:
 except fnn.DeviceError as reason:
     print(reason)
 assert (net.parameters == before).all() and net.epochs == 0
+net = fnn.Network([600, 500, 2], device="cuda")
+try:
+    net(np.zeros((1, 600)))
+except fnn.DeviceError as reason:
+    print(reason)
+memory.room, sequences.EVALUATED = lambda: 2**21, 500
+try:
+    net(np.zeros((500, 600)))
+except fnn.DeviceError as reason:
+    print(reason)
 """
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
     assert "device: batches of 70 rows through layers of (2, 3) units do not fit; expected a smaller batch" in out
+    assert out.count("DEBUG fastnn.cuda.batches a layer of more than 2 units: one launch a layer") == 1
+    assert "device: the network needs 2 MiB" in out and "device: a prediction needs " in out
     assert out.count("device: data or parameters of 300 numbers or more do not fit") == 2
     assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out
 

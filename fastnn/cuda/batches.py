@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ from fastnn.runner import Architecture
 
 EVALUATED = 8 if SIMULATED else 4096  # rows of an evaluation or prediction that go through the network together
 log = logging.getLogger(__name__)
+
+
+@lru_cache
+def say_once(message: str, *values: Any) -> None:
+    """To the log at debug level, the first time in a process."""
+    log.debug(message, *values)
 
 
 class Batches:
@@ -52,7 +59,7 @@ class Batches:
         F, shape = self.F, shapes(self.F, self.architecture.tf32)
         fits = max(self.architecture.sizes[1:]) <= fused.WIDEST
         if training and not fits:
-            log.debug("a layer of more than %d units: one launch a layer", fused.WIDEST)
+            say_once("a layer of more than %d units: one launch a layer", fused.WIDEST)
         self._rows = fused.rows(F, shape.rows, loss, self.target_row) if training and fits else None
         self._height, self._threads = shape.rows.rows, shape.rows.threads
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
