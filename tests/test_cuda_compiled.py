@@ -74,7 +74,7 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
     """Every kernel by name; the first word is that of its arguments."""
     small, large, narrow = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
     found: dict[str, Callable[[], Any]] = {"take": lambda: phases.take(F), "advance": lambda: phases.advance}
-    tensor = [shape._replace(tensor=True) for shape in (small, large)]
+    tensor = products.shapes(np.float32, tf32=True)
     for size, shape in (("tensor", tensor[0]), ("tensor-large", tensor[1])):
         found[f"forward {size}"] = lambda shape=shape: phases.forward(F, shape)
         found[f"backward {size}"] = lambda shape=shape: phases.backward(F, shape)
@@ -181,10 +181,10 @@ def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(list(tmp_path.glob("cuda.statistics.subtract_each-*.kernel"))) == 2
 
 
-@pytest.mark.parametrize("shape", products.OF_SINGLE[:2])
+@pytest.mark.parametrize("shape", products.shapes(np.float32, tf32=True)[:2])
 def test_lanes_hold_what_a_tensor_core_takes_from_them(shape: products.Shape) -> None:
     """Products of a group's slab by mma.m16n8k8 as NVIDIA's manual describes it, from what each lane would load."""
-    row, column, right_column = (spot.py_func for spot in products.spots(shape._replace(tensor=True)))
+    row, column, right_column = (spot.py_func for spot in products.spots(shape))
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((8, shape.rows)), rng.standard_normal((8, shape.columns))
     found = np.full((shape.rows, shape.columns), np.nan)

@@ -47,6 +47,7 @@ class Shapes(NamedTuple):
 
 OF_SINGLE = Shapes(Shape(32, 32, 64, 4, 4, 4), Shape(128, 128, 8, 8, 8, 1), Shape(16, 64, 64, 2, 4, 2))
 OF_DOUBLE = Shapes(Shape(32, 32, 32, 4, 4, 2), Shape(64, 64, 8, 4, 4, 1), Shape(8, 32, 32, 2, 4, 2))
+OF_TENSOR = Shape(128, 64, 16, 8, 4, 1, True)  # 8 x 8 sums a thread are more than its registers take
 TINY = Shapes(Shape(4, 4, 4, 4, 4, 1), Shape(4, 4, 4, 4, 4, 1), Shape(4, 4, 4, 4, 4, 1))  # one Python thread a block
 MANY = 96  # large tiles that keep the GPU busy
 PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16 bytes stay aligned
@@ -56,7 +57,8 @@ def shapes(F: type, tf32: bool = False) -> Shapes:
     """The shapes for numbers of type F; with tensor cores for `tf32`, but where rows go through all layers: there they
     would take more registers than there are."""
     found = TINY if SIMULATED else OF_SINGLE if np.dtype(F).itemsize == 4 else OF_DOUBLE
-    return Shapes(found.small._replace(tensor=tf32), found.large._replace(tensor=tf32), found.rows)
+    large = OF_TENSOR if tf32 and not SIMULATED else found.large._replace(tensor=tf32)
+    return Shapes(found.small._replace(tensor=tf32), large, found.rows)
 
 
 def tiles(rows: int, columns: int, shape: Shape) -> tuple[int, int]:
