@@ -113,7 +113,7 @@ def test_the_ui_uses_public_names_and_no_engine() -> None:
 
 def test_import_brings_only_what_is_needed(python: Callable[..., tuple[str, str]]) -> None:
     """The whole library, trained once, in a process of its own: no UI, no plots, no other framework, no CUDA."""
-    out, _ = python("""
+    code = """
 import json, sys
 import fastnn as fnn
 for name in fnn.__all__:
@@ -121,7 +121,9 @@ for name in fnn.__all__:
 data = fnn.datasets.load("digits")
 fnn.Network([64, 8, 10]).fit(data.x_train, data.y_train)
 print(json.dumps(sorted(sys.modules)))
-""")
+"""
+    python(code)  # Numba imports SciPy, where it is installed, when it compiles: kernels must be on disk
+    out, _ = python(code)
     loaded = json.loads(out)
     assert {"fastnn.training", "fastnn.cpu.train", "numba"} <= set(loaded), "the test would prove nothing"
     # Numba imports SciPy where it is installed, and nobody can help it.
