@@ -85,7 +85,7 @@ def test_bad_input_is_named_and_the_network_stays(session, config, said):
 
 
 def test_a_device_that_is_not_there_is_named_and_the_network_stays(session, monkeypatch):
-    monkeypatch.setattr("fastnn.devices.find_spec", lambda name: None)
+    monkeypatch.setattr("fastnn.cuda.find_spec", lambda name: None)
     before = apply(session, RunConfig("moons", (8,)))
     view = apply(session, RunConfig("moons", (8,), device="cuda"))
     assert view.answer.startswith("device: 'cuda' needs the package numba-cuda") and view.snapshot is before.snapshot
