@@ -326,22 +326,25 @@ class Network(OnDevice):
         shuffle: bool = True,
         validation: tuple[Any, Any] | None = None,
         threads: int | None = None,
+        comm: Any = None,
     ) -> Any:
         """Train on x (n, fan_in) and y for `epochs` epochs from where the network is, and return the History.
 
         Arguments as for fastnn.Trainer. Raises TypeError and ValueError, naming the argument, with the network
         unchanged; DivergenceError, with the last finite parameters kept, when training reaches NaN or Inf.
         """
+        from fastnn.parallel import together
         from fastnn.training import Trainer
 
         data = SimpleNamespace(x_train=x, y_train=y)
-        check_int("epochs", epochs)
-        given: Any = validation  # True has a meaning for a Trainer, and only there
-        if given is True:
-            raise TypeError("validation: True; expected a pair (x, y), or None")
+        with together(comm):
+            check_int("epochs", epochs)
+            given: Any = validation  # True has a meaning for a Trainer, and only there
+            if given is True:
+                raise TypeError("validation: True; expected a pair (x, y), or None")
         trainer = Trainer(
             self, data, loss=loss, optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, validation=validation,
-            threads=threads, observe=False,
+            threads=threads, observe=False, comm=comm,
         )  # fmt: skip
         for snapshot in trainer.run(epochs):
             if snapshot.state == "diverged":

@@ -100,6 +100,10 @@ class BaseRunner:
     def steps_left_in_epoch(self) -> int:
         return self.per_epoch - self.step % self.per_epoch
 
+    def agreed(self, steps: int) -> int:
+        """How many steps a chunk may have of the `steps` that are wanted here: what all who train together want."""
+        return steps
+
     def run(self, steps: int, rate: float) -> Result:
         """Train `steps` steps at learning rate `rate`; on NaN or Inf go back to the last finite parameters.
 

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastnn import compiler
+from fastnn import compiler, parallel
 from fastnn.errors import DivergenceError, check_choice, check_finite, check_float, check_int, shown
 from fastnn.mapped import Mapped
 from fastnn.network import Network
@@ -49,6 +50,13 @@ class Trainer:
     `optimizer` is SGD(0.1) unless given. `validation`: True for the data's own test part, None or False for none, or a
     pair (x, y). `threads`: None chooses by what steps take; results are the same bits either way. Commands may come
     from any thread. Raises TypeError and ValueError, naming the argument, before anything is changed.
+
+    `comm`: an mpi4py communicator such as MPI.COMM_WORLD, whose ranks train the network together, on the CPU. Each has
+    the same network and data and takes its share of the rows of every batch; their gradients are added up in the order
+    of ranks, so all have the same parameters and history, and the same bits again in the next run with as many ranks.
+    (Other sums than alone, and other draws of dropout; validation is not shared.) All ranks must do the same: iterate
+    as far, and give commands at the same snapshot. An error in one's arguments is raised on every one. Snapshots then
+    come without layers.
     """
 
     def __init__(
@@ -63,18 +71,22 @@ class Trainer:
         validation: Any = True,
         threads: int | None = None,
         observe: bool = True,
+        comm: Any = None,
     ) -> None:
-        if not isinstance(network, Network):
-            raise TypeError(f"network: {shown(network)}; expected a fastnn.Network")
-        optimizer = check_optimizer("optimizer", SGD(0.1) if optimizer is None else optimizer)
-        if validation is True:
-            validation = _pair(data, "x_test", "y_test")
-        task = check_task(
-            network, *_pair(data, "x_train", "y_train"), loss=loss, batch_size=batch_size, shuffle=shuffle,
-            validation=validation, threads=threads,
-        )  # fmt: skip
-        check_finite("network.parameters", network.storage)
-        self.network = network
+        with parallel.together(comm):
+            if not isinstance(network, Network):
+                raise TypeError(f"network: {shown(network)}; expected a fastnn.Network")
+            optimizer = check_optimizer("optimizer", SGD(0.1) if optimizer is None else optimizer)
+            if validation is True:
+                validation = _pair(data, "x_test", "y_test")
+            task = check_task(
+                network, *_pair(data, "x_train", "y_train"), loss=loss, batch_size=batch_size, shuffle=shuffle,
+                validation=validation, threads=threads,
+            )  # fmt: skip
+            check_finite("network.parameters", network.storage)
+            parallel.check_ranks(comm, network, task.batch)
+        parallel.check_same(comm, parallel.described(network, task, loss, optimizer) if comm is not None else {})
+        self.network, self._comm = network, comm
         self._classes = task.classes
         inputs = (task.data[0], *(task.validation or ())[:1])
         self._targets = [network.targets_in(x) // len(x) for x in inputs]  # of a row, and of one of validation
@@ -84,12 +96,13 @@ class Trainer:
         self.most_steps = MOST_STEPS  # in a chunk; fewer make training slow enough to watch
         with compiler.preparing():
             self._engine = network.engine
-            self._runner = self._engine.Runner(
+            runner = self._engine.Runner if comm is None else partial(parallel.Runner, comm)
+            self._runner = runner(
                 network.architecture, network.storage, task.data, loss=loss, optimizer=optimizer, batch=task.batch,
                 shuffle=task.shuffle, validation=task.validation, threads=task.threads, first_epoch=network.epochs,
             )  # fmt: skip
             self._runner.prepare()
-            self._watch = Watch(network, self._runner) if observe else None
+            self._watch = Watch(network, self._runner) if observe and comm is None else None
         self._mapped = Mapped(*inputs)
         network.loss_name = loss
         self._first_epoch = network.epochs
@@ -187,7 +200,9 @@ class Trainer:
 
         Yields one snapshot a chunk, one with state "paused" when it begins to wait. Raises ValueError for epochs < 1.
         """
-        epochs = check_int("epochs", epochs)
+        with parallel.together(self._comm):
+            epochs = check_int("epochs", epochs)
+        parallel.check_same(self._comm, {"epochs": epochs})
         # Here and not in the generator, which begins with its first snapshot: a command may come before that.
         with self._changed:
             self._stopping, self._paused, self._budget = False, bool(paused), 0
@@ -232,10 +247,11 @@ class Trainer:
                 self._changed.wait()
 
     def _wanted(self, left: int) -> int:
+        steps = min(left, self._chunk, max(1, self.most_steps))
+        if self._mapped.most_rows is not None:
+            steps = max(1, min(steps, self._mapped.most_rows // self._runner.batch))
+        steps = self._runner.agreed(steps)
         with self._changed:
-            steps = min(left, self._chunk, max(1, self.most_steps))
-            if self._mapped.most_rows is not None:
-                steps = max(1, min(steps, self._mapped.most_rows // self._runner.batch))
             if self._paused:
                 budget = self._runner.steps_left_in_epoch if self._budget < 0 else self._budget
                 steps = min(steps, budget)

@@ -21,6 +21,20 @@ from fastnn.network import DTYPES, Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Optimizer
 from fastnn.training import Trainer
 
+
+class Alone:
+    """A communicator of one rank."""
+
+    def Get_rank(self) -> int:
+        return 0
+
+    def Get_size(self) -> int:
+        return 1
+
+    def Allgather(self, values: np.ndarray, found: np.ndarray) -> None:
+        found[0] = values
+
+
 Part = tuple[str, Callable[[], Any]]
 
 
@@ -84,6 +98,7 @@ def parts(dtype: str) -> Iterator[Part]:
     yield "cell lstm", partial(unroll, LSTM(2))
     yield "prediction", predict
     yield "watching", watch
+    yield "ranks", lambda: Network([2, 2], dtype=dtype).fit(x, labels, batch_size=2, comm=Alone())
     yield "ensembles", lambda: Ensemble([2, 2], 2, dtype=dtype).fit(x, labels, batch_size=2)
 
 

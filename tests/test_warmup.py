@@ -31,6 +31,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
 from fastnn.losses import LOSSES
+from fastnn.warmup import Alone
 
 rng = np.random.default_rng(0)
 x, labels, numbers = rng.random((70, 5)), np.arange(70) % 3, rng.random((70, 3))
@@ -45,6 +46,7 @@ for dtype in ("float32", "float64"):
                 net.fit(x, y, loss=loss, optimizer=optimizer, batch_size=9, validation=(x, y))
     net(x.astype(dtype)), net(x), net(np.zeros((20000, 5), dtype)), net.evaluate(x, labels, "cross_entropy")
     net.loss(x, labels), net.gradient(x, labels), net.compiled()
+    net.fit(x, labels, batch_size=9, comm=Alone())
     fnn.Ensemble([5, 4, 3], 3, dtype=dtype).fit(x, labels, batch_size=10)
     fnn.Ensemble([5, 700, 3], 2, dtype=dtype).fit(x, labels, batch_size=10, validation=(x, labels))
     try:

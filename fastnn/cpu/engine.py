@@ -265,26 +265,34 @@ class Runner(BaseRunner):
 
         Epochs that end are evaluated into `validation` (epochs, 2); none is when it has no rows.
         """
-        with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
-            coefficients: np.ndarray = table.astype(self.architecture.F)
         result = Result(np.zeros(steps), np.zeros(steps), self._rows(steps), validation, False)
-        run = train.Run(
+        run = self._run(result, table, workers)
+        self.team.run(train.train, self.net, work, self.data, run, barrier=work.barrier, workers=workers)
+        return result
+
+    def _run(self, result: Result, table: np.ndarray, workers: int) -> train.Run:
+        """The next steps, as many as `result` has room for, as compiled code takes them."""
+        return train.Run(
             workers=workers,
             first=self.first + self.step,
-            steps=steps,
+            steps=len(result.losses),
             batch=self.batch,
             order=self.order,
             shuffle=int(self.shuffle),
-            coefficients=coefficients,
+            coefficients=self._rounded(table),
             losses=result.losses,
             hits=result.hits,
-            validation=self.validation if len(validation) else _EMPTY,
+            validation=self.validation if len(result.validation) else _EMPTY,
             counting=self.counting,
             val_sums=self.val_sums,
-            val_results=validation,
+            val_results=result.validation,
         )
-        self.team.run(train.train, self.net, work, self.data, run, barrier=work.barrier, workers=workers)
-        return result
+
+    def _rounded(self, table: np.ndarray) -> np.ndarray:
+        """An optimizer's coefficients in the network's type."""
+        with np.errstate(over="ignore"):  # a rate that is too large for F diverges, as it should
+            coefficients: np.ndarray = table.astype(self.architecture.F)
+        return coefficients
 
     def gradient(self) -> float:
         """One pass over the whole data as one batch; the gradient goes to `target`. Returns the mean loss."""

@@ -95,22 +95,36 @@ def update_clipped(net, work, rows, coefficients, worker, workers):
 
     Gradients of all tiles, squares of their parts, updates of the same parts, panels: three barriers more.
     """
-    F, address = net.one.itemsize, work.whole.ctypes.data
     plain = gradient_only(work, (work.whole, -1, 0.0))
     tiles_phase(net, plain, rows, net.one[1:], worker, workers)
     if not wait_for_all(work.barrier, workers):
         return False
-    count, parts = work.whole.size, work.squares.size
-    first, last = worker * parts // workers, (worker + 1) * parts // workers
-    for p in range(first, last):
-        work.squares[p] = squares(work.whole, p * PART, min(count, (p + 1) * PART))
+    if not update_parts(net, work, coefficients, worker, workers):
+        return False
     if not wait_for_all(work.barrier, workers):
         return False
-    total = 0.0
-    for p in range(parts):
-        total += work.squares[p]
-    factor = work.clip / (np.sqrt(total) + 1e-6)  # torch.nn.utils.clip_grad_norm_
-    scale = net.one.dtype.type(1.0 if factor > 1.0 else factor)
+    for t in range(work.firsts[worker], work.firsts[worker + 1]):
+        pack(net, work, work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2])
+    return True
+
+
+@inner
+def update_parts(net, work, coefficients, worker, workers):
+    """Update the target, part by part, by the gradient in work.whole, clipped to work.clip; False if aborted."""
+    F, address = net.one.itemsize, work.whole.ctypes.data
+    count, parts = work.whole.size, work.squares.size
+    first, last = worker * parts // workers, (worker + 1) * parts // workers
+    scale = net.one[1]
+    if work.clip > 0.0:
+        for p in range(first, last):
+            work.squares[p] = squares(work.whole, p * PART, min(count, (p + 1) * PART))
+        if not wait_for_all(work.barrier, workers):
+            return False
+        total = 0.0
+        for p in range(parts):
+            total += work.squares[p]
+        factor = work.clip / (np.sqrt(total) + 1e-6)  # torch.nn.utils.clip_grad_norm_
+        scale = net.one.dtype.type(1.0 if factor > 1.0 else factor)
     for p in range(first, last):
         at, some = p * PART * F, min(PART, count - p * PART)
         w, g, one = work.target.ctypes.data + at, address + at, net.one.ctypes.data + F
@@ -121,10 +135,6 @@ def update_clipped(net, work, rows, coefficients, worker, workers):
             call(net.gemm, (one, 0, 0, g, 0, net.panel, g, 0, g, 0, 1, some, 1, scale, net.one[0]))
             m, v = work.m.ctypes.data + at, work.v.ctypes.data + at
             call(work.update, (w, g, m, v, some, coefficients.ctypes.data))
-    if not wait_for_all(work.barrier, workers):
-        return False
-    for t in range(work.firsts[worker], work.firsts[worker + 1]):
-        pack(net, work, work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2])
     return True
 
 
@@ -193,6 +203,12 @@ def train(net, work, data, run, worker):
             ended += 1
     if run.steps == 0 and run.val_results.shape[0] > 0:
         evaluate(net, work, run, 0, worker)
+
+
+@kernel
+def update_by_whole(net, work, coefficients, workers, worker):
+    """Update the parameters by the gradient in work.whole; the panels are those of before."""
+    update_parts(net, work, coefficients, worker, workers)
 
 
 @kernel
