@@ -1,7 +1,7 @@
 """The Layers mode: every key, the mouse, and stored pictures."""
 
 import pytest
-from driving import opened, press, press_until, settle, text_of, until
+from driving import opened, press, press_until, reach, settle, text_of, until
 from fake_training import FakeBackend
 
 from tui.app import FastnnApp
@@ -47,6 +47,18 @@ async def test_v_and_a_and_f_choose_what_is_shown():
         await until(pilot, lambda: "Layers: gradients  all views" in text_of(app))
         await press(pilot, "f")
         await until(pilot, lambda: len(grid.plots) == 12)
+
+
+async def test_a_key_in_one_breath_with_a_network_of_fewer_layers():
+    async with opened((160, 45), RUN, hold_at=300) as (pilot, app):
+        grid = await open_layers(pilot, app)
+        number = app.session.apply(RunConfig(layers=()))
+        reach(app.session, lambda view: view.answered == number)
+        app.base.draw_now()
+        for plot in grid.plots:
+            plot.show(app.base.view)
+        await settle(pilot)
+        assert [plot.number for plot in grid.plots] == [0] * len(KINDS)
 
 
 async def test_arrows_go_through_the_layers_of_a_deep_network():

@@ -112,6 +112,8 @@ class HistogramPlot(Plot):
     def take(self, view: View) -> None:
         """The layer's snapshot; only its name before the first."""
         number = self.number
+        if number + 1 >= len(view.sizes):
+            return  # of the network before, which had more layers: the next frame takes the plot away
         layers = view.snapshot.layers if view.snapshot is not None else ()
         self.snapshot = layers[number] if number < len(layers) else None
         last = number == len(view.sizes) - 2
