@@ -59,6 +59,7 @@ class ModeScreen(Commands, Screen[None]):
         self._shown_at = 0.0
         self._shown_state = self._message = ""
         self._shown_rate = 0.0
+        self._put_off = False  # what keys have changed is to be drawn at the next tick
 
     # What a mode gives
 
@@ -152,7 +153,9 @@ class ModeScreen(Commands, Screen[None]):
             self._slider.show(view, self.actions)
             await self.refresh_panes(view)
         self.answer(self.session.view)
-        if not resting:
+        if self._put_off:
+            self._draw_awaited()
+        elif not resting:
             self._draw_some(view, began)
 
     def _is_due(self, view: View, now: float, resting: bool) -> bool:
@@ -210,18 +213,26 @@ class ModeScreen(Commands, Screen[None]):
     def draw_now(self) -> None:
         """Draw what a key has changed, and what shows nothing yet, whosever turn it is; not what training has changed.
 
-        What takes longer goes on once this much is painted, and after the keys that came meanwhile.
+        Where other keys wait the next tick draws, once for all of them.
         """
-        view, plots, began = self.view, self.plots(), time.monotonic()
+        self._put_off = self.app.message_queue_size > 0
+        if not self._put_off:
+            self._draw_awaited()
+
+    def _draw_awaited(self) -> None:
+        view, plots, began, last = self.view, self.plots(), time.monotonic(), None
+        self._put_off = False
         for number, plot in enumerate(plots):
             key, now = plot.key(view), time.monotonic()
             if not self.turns.awaited(plot, key):
                 continue
-            if now - began > KEY_BUDGET:
-                self.call_after_refresh(self.draw_now)
+            if last is not None and now - began > KEY_BUDGET:
+                # The rest when this much is painted. Asked of the plot: the screen's own callback came before that.
+                last.call_after_refresh(self.draw_now)
                 break
             plot.show(view)
             self.turns.drew(plots, number, key, now)
+            last = plot
         self.turns.rest(began, time.monotonic())
 
     @on(Drawer.Applied)
