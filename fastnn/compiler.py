@@ -19,9 +19,9 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llvmlite
 import numba
@@ -42,6 +42,7 @@ FLAGS: dict[str, Any] = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": 
 _INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 Notice = Callable[[str | None], None]
+Built = TypeVar("Built")
 
 
 class Counts:
@@ -285,6 +286,7 @@ class DiskCache(_Cache):
 # ---- decorators ------------------------------------------------------------------------------------------------------
 
 _names: set[str] = set()
+_building = threading.RLock()
 _callbacks: list[Any] = []  # alive as long as the process: kernels hold their addresses
 
 
@@ -314,6 +316,18 @@ def standalone(inner: Any) -> Any:
 def scalar(function: Callable[..., Any]) -> Any:
     """Compile a formula on single numbers so that it melts into the loop that calls it, which then vectorizes."""
     return numba.njit(inline="always", **FLAGS)(function)
+
+
+def once(build: Callable[..., Built]) -> Callable[..., Built]:
+    """Remember what `build` gave for each of its arguments; of two threads that ask for the same, one builds it."""
+    cached = lru_cache(None)(build)
+
+    @wraps(build)
+    def built(*args: Any) -> Built:
+        with _building:
+            return cached(*args)
+
+    return built
 
 
 def block(name: str, signature: Any, function: Callable[..., Any]) -> int:

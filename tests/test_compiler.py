@@ -420,3 +420,24 @@ def test_that_test_sees_an_allocation(folder: Path) -> None:
     dispatcher(3)
     (entry,) = folder.iterdir()
     assert any(name.startswith(ALLOCATES) for name in outside_functions(entry))
+
+
+def test_two_threads_that_train_first(python: Callable[..., tuple[str, str]]) -> None:
+    """Both ask for the same blocks at the same time, and one builds them."""
+    out, _ = python("""
+import threading
+import numpy as np
+import fastnn as fnn
+x, y = np.zeros((64, 2), np.float32), np.zeros(64, int)
+def train():
+    fnn.Network([2, 3, 2], activation="tanh").fit(x, y, epochs=1)
+    done.append(True)
+done = []
+threads = [threading.Thread(target=train) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(done))
+""")
+    assert out.split() == ["4"]

@@ -11,7 +11,6 @@ network.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.compiler import block, inner
+from fastnn.compiler import block, inner, once
 from fastnn.cpu import blocks
 from fastnn.cpu.machine import lanes, machine
 from fastnn.cpu.primitives import call, move
@@ -190,7 +189,7 @@ def tile_kernel(F: type, rows: int, columns: int) -> Any:
     return kernel
 
 
-@lru_cache
+@once
 def product_address(F: type) -> int:
     """Address of C = beta S + alpha A B in every lane, all K >= 1: sums run over k in order, as those of `simd`.
 

@@ -6,14 +6,13 @@ engine is compiled once. Arguments are addresses (of numbers of type F) and coun
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from fastnn.activations import ACTIVATIONS
-from fastnn.compiler import block
+from fastnn.compiler import block, once
 from fastnn.cpu.machine import lanes
 from fastnn.cpu.primitives import at_address
 from fastnn.cpu.simd import transpose_kernel
@@ -27,7 +26,7 @@ def number(F: type) -> Any:
     return types.float32 if F is np.float32 else types.float64
 
 
-@lru_cache
+@once
 def activation(name: str, F: type) -> tuple[int, int]:
     """Addresses of forward(y, n, slope): y <- f(y), and backward(y, d, n, slope): d <- d f'(y). Both 0 for identity."""
     if name == "identity":
@@ -49,7 +48,7 @@ def activation(name: str, F: type) -> tuple[int, int]:
     return there, back
 
 
-@lru_cache
+@once
 def loss(name: str, F: type) -> int:
     """Address of the loss over rows, with the arguments of `over_rows` below.
 
@@ -88,7 +87,7 @@ def loss(name: str, F: type) -> int:
     return block(f"losses.{name}.{np.dtype(F).name}", signature, over_rows)
 
 
-@lru_cache
+@once
 def loss_abreast(name: str, F: type) -> int:
     """Address of the same loss over rows (rows, width, lanes), one network in each lane: `over_lanes` below.
 
@@ -124,7 +123,7 @@ def loss_abreast(name: str, F: type) -> int:
     return block(f"losses.abreast.{name}.{np.dtype(F).name}", signature, over_lanes)
 
 
-@lru_cache
+@once
 def dropout(F: type) -> int:
     """Address of inverted dropout (Srivastava et al. 2014): (x, y, rows, stride, first, step, layer, seed, rate).
 
@@ -147,7 +146,7 @@ def dropout(F: type) -> int:
     return block(f"dropout.{np.dtype(F).name}", signature, drop)
 
 
-@lru_cache
+@once
 def clear(F: type) -> int:
     """Address of (w, mask, n): n numbers become 0 where the mask (bytes) is 0; 0.11 ns a number."""
     zero = F(0)
@@ -160,7 +159,7 @@ def clear(F: type) -> int:
     return block(f"clear.{np.dtype(F).name}", signature, where_masked)
 
 
-@lru_cache
+@once
 def update(name: str, slots: int, F: type) -> int:
     """Address of the update of n parameters: (w, g, m, v, n, coefficients); 0 where there is nothing to remember."""
     if slots == 0:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 
-from fastnn.compiler import block, inner
+from fastnn.compiler import block, inner, once
 from fastnn.cpu.machine import lanes, machine, tiles
 from fastnn.cpu.simd import micro_kernel, transpose_kernel
 
@@ -123,7 +122,7 @@ def _product(F: type) -> Any:
     return product
 
 
-@lru_cache
+@once
 def gemm_address(F: type) -> int:
     """Address of the product for type F.
 
@@ -152,7 +151,7 @@ def _transpose(F: type) -> Any:
     return transpose
 
 
-@lru_cache
+@once
 def transpose_address(F: type) -> int:
     """Address of (W, T, low, high, fan_out): rows low .. high of W (fan_in, fan_out) into the panels of its transpose.
 

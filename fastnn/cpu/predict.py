@@ -7,7 +7,6 @@ never meet and every sum has one order: a row's outputs are the same bits alone,
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from fastnn.compiler import block, inner, kernel
+from fastnn.compiler import block, inner, kernel, once
 from fastnn.cpu.phases import GRAIN, ROWS
 from fastnn.cpu.primitives import call, copy, wait_for_all
 from fastnn.cpu.row import row_product
@@ -32,7 +31,7 @@ TILE = 12  # rows of which a worker gets a whole number: products are made for 6
 FLAGGED = 64 // 8  # numbers between two workers' flags: a cache line
 
 
-@lru_cache
+@once
 def predict_address(F: type) -> int:
     """Address of the pass for type F: (table, inputs, slopes, inputs, rows, out, worker, check), addresses and counts.
 
@@ -120,7 +119,7 @@ def layer_entries(table: np.ndarray) -> np.ndarray:
 FINE, SHAPES, NOT_FINITE = range(3)
 
 
-@lru_cache
+@once
 def from_python(F: type) -> Any:
     """The kernel (table, x, out) for writable C-contiguous arrays of type F: FINE, or what is wrong with x or out.
 

@@ -8,14 +8,13 @@ the outputs one step earlier on its left. Rows never meet, and time is inside a 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from fastnn.cells import CELLS
-from fastnn.compiler import block, inner
+from fastnn.compiler import block, inner, once
 from fastnn.cpu.blocks import number
 from fastnn.cpu.phases import GRAIN, ROWS
 from fastnn.cpu.predict import BLOCK, FIELDS, FLAGGED, HEAD, IN, LAYERS, PREDICT, SCRATCH, WEIGHT
@@ -213,7 +212,7 @@ def transposed_in(table, arena, inputs, first, row, pitch, size):
         copy(to, inputs + (first * table[TIME] + t) * table[FEATURES] * size, table[FEATURES] * size)
 
 
-@lru_cache
+@once
 def rows_address(F: type) -> int:
     """Address of the row phase for type F: forward, loss and deltas of rows low .. high of a batch of `batch` samples.
 
@@ -267,7 +266,7 @@ def average(losses, hits, low, high, steps, apart, part):
         losses[r] = losses[r] * part
 
 
-@lru_cache
+@once
 def predict_address(F: type) -> int:
     """Address of the forward pass, with the arguments of `predict.predict_address`; `out` may not be 0.
 
@@ -316,7 +315,7 @@ def new_table(net: Any, workers: int, steps: int, going: int) -> np.ndarray:
     return table
 
 
-@lru_cache
+@once
 def score_address(F: type) -> int:
     """Address of (table, slopes, inputs, targets, rows, losses, hits, loss, worker): a forward pass and its losses.
 
@@ -353,7 +352,7 @@ def score_address(F: type) -> int:
     return block(f"recurrent.score.{np.dtype(F).name}", signature, score)
 
 
-@lru_cache
+@once
 def cell(name: str, F: type) -> tuple[int, int]:
     """Addresses of a cell's forward and backward over rows, which `unroll` and `unroll_back` call."""
     kind = CELLS[name]
