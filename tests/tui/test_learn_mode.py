@@ -30,12 +30,9 @@ NAMES = list(EXPERIMENTS)
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(plain_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
     shorten(monkeypatch)
     fixed_results.use(monkeypatch)
-    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LANG", "C.UTF-8")
 
 
 def app_of(options: Options | None = None) -> FastnnApp:

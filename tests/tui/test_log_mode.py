@@ -101,10 +101,7 @@ async def test_what_happens_is_told() -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
 @pytest.mark.parametrize("look", ["dark", "light", "plain"])
-def test_pictures(snap_compare, size, look: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LANG", "C.UTF-8")
+def test_pictures(snap_compare, size, look: str, plain_terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     if look == "plain":
         monkeypatch.setenv("NO_COLOR", "1")
     now = time.mktime((2026, 3, 1, 10, 15, 0, 0, 60, -1))

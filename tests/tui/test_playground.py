@@ -244,10 +244,7 @@ async def test_a_preset_runs_and_says_what_to_watch():
         await until(pilot, lambda: screen.preset is None and PRESETS[1].watch not in text_of(app))
 
 
-def test_picture_of_the_presets(snap_compare, monkeypatch):
-    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
-        monkeypatch.delenv(name, raising=False)
-
+def test_picture_of_the_presets(snap_compare, plain_terminal):
     async def drive(pilot):
         await open_play(pilot, pilot.app)
         await press_until(pilot, "p", lambda: isinstance(pilot.app.screen, PresetList))

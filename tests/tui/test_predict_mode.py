@@ -205,9 +205,7 @@ LOOKS = {
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_pictures(snap_compare, look, monkeypatch):
-    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
-        monkeypatch.delenv(name, raising=False)
+def test_pictures(snap_compare, look, plain_terminal, monkeypatch):
     if look.startswith("plain"):
         monkeypatch.setenv("NO_COLOR", "1")
     config, size, keys, options = LOOKS[look]
