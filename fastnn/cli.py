@@ -208,6 +208,7 @@ def _summary(last: Snapshot) -> str:
 def _prepare(options: argparse.Namespace) -> _Run:
     """Load the data and make network and trainer; raises ValueError, TypeError or FastnnError for bad options."""
     from fastnn import checkpoint, runfile, runs
+    from fastnn.errors import FastnnError
 
     if options.save is not None:
         checkpoint.check_writable(options.save)  # now, and not after an hour of training
@@ -218,7 +219,13 @@ def _prepare(options: argparse.Namespace) -> _Run:
             raise ValueError(f"resume: given with {what}; a run goes on as it is")
         folder, prepared = runs.resume(Path(options.resume), threads=options.threads)
         return _Run(prepared, folder, options.threads)
-    prepared = runfile.build(_asked(options), threads=options.threads)
+    asked = _asked(options)
+    try:
+        prepared = runfile.build(asked, threads=options.threads)
+    except (FastnnError, ValueError, TypeError) as reason:
+        if options.run is None or any(getattr(options, name) is not None for name in ("threads", *_RUN_OPTIONS)):
+            raise  # it may be about an option
+        raise ValueError(f"{options.run}: {reason}") from None
     return _Run(prepared, None if options.no_keep else runs.RunFolder.create(prepared.run), options.threads)
 
 

@@ -57,9 +57,12 @@ def unknown(argument: str, value: Any, known: Iterable[str]) -> ValueError:
 
 def check_choice(argument: str, value: Any, known: Iterable[str]) -> str:
     """Return `value` if it is one of `known`; raises TypeError for a non-string, ValueError otherwise."""
-    if not isinstance(value, str):
-        raise TypeError(f"{argument}: expected a name, got {shown(value)} of type {type(value).__name__}")
     known = tuple(known)
+    if not isinstance(value, str):
+        names = ", ".join(sorted(known))
+        raise TypeError(
+            f"{argument}: expected a name, got {shown(value)} of type {type(value).__name__}; known: {names}"
+        )
     if value not in known:
         raise unknown(argument, value, known)
     return value

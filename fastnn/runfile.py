@@ -220,12 +220,15 @@ def make_optimizer(name: str, options: Mapping[str, Any]) -> Optimizer:
     fields = {entry.name: entry.default for entry in dataclasses.fields(kind)}
     for option in options:
         if option not in fields:
-            raise ValueError(f"{option}: not a setting of the optimizer {name}; expected {', '.join(fields)}")
+            raise ValueError(
+                f"{option}: {shown(options[option])}, but it is no setting of the optimizer {name}; "
+                f"expected {', '.join(fields)}"
+            )
     settings = dict(options)
     if fields["lr"] is dataclasses.MISSING:
         settings.setdefault("lr", DEFAULT_RATE)
     for option, value in settings.items():
-        if not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool):
             settings[option] = check_float(option, value)
     return kind(**settings)
 

@@ -72,7 +72,9 @@ def _mask(
 
     `plane` are those of its inputs, `seed` is what draws a random mask without one of its own.
     """
-    kind = check_choice("kind", entry.get("kind"), MASKS)
+    if "kind" not in entry:
+        raise ValueError(f"kind: none given; expected one of {', '.join(MASKS)}")
+    kind = check_choice("kind", entry["kind"], MASKS)
     needed, more = MASKS[kind]
     for name in entry:
         if name not in ("kind", *needed, *more):

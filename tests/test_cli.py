@@ -199,11 +199,12 @@ def test_fewer_rows_than_a_batch(run: Runner, tmp_path: Path) -> None:
         (["train", "--init", "hee"], "init: unknown name 'hee'; did you mean 'he'?"),
         (["train", "--loss", "msee"], "loss: unknown name 'msee'; did you mean 'mse'?"),
         (["train", "--optimizer", "adams"], "optimizer: unknown name 'adams'; did you mean 'adam'?"),
-        (["train", "--optimizer", "adam", "--momentum", "0.9"], "momentum: not a setting of the optimizer adam"),
+        (["train", "--optimizer", "adam", "--momentum", "0.9"], "momentum: 0.9, but it is no setting of the optimizer"),
         (["train", "--optimizer", "sgd", "--momentum", "1.5"], "momentum: 1.5 is out of range"),
         (["train", "--optimizer", "sgd", "--nesterov"], "nesterov: True with momentum 0"),
         (["train", "--lr", "nan"], "lr: nan is out of range"),
         (["train", "--lr", "-1"], "lr: -1.0 is out of range"),
+        (["train", "--clip", "nan"], "clip: nan is out of range; expected a finite number in [0, inf)"),
         (["train", "--batch-size", "0"], "batch_size: 0 is out of range"),
         (["train", "--batch-size", "99999"], "batch_size: 99999"),
         (["train", "--seed", "-1"], "seed: -1 is out of range"),
@@ -228,6 +229,14 @@ def test_a_damaged_table_names_file_and_line(run: Runner, tmp_path: Path) -> Non
     code, out, err = run("train", "--data", str(path))
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert "bad.csv" in err and "line 2" in err
+
+
+def test_an_error_of_a_run_file_names_it_unless_an_option_may_have_caused_it(run: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "masked.toml"
+    path.write_text('masks = [{ kind = "random", density = 2.0 }]')
+    reason = "masks[0]: density: 2.0 is out of range; expected a finite number in (0, 1]\n"
+    assert run("train", str(path)) == (2, "", f"fastnn: {path}: {reason}")
+    assert run("train", str(path), "--seed", "1") == (2, "", f"fastnn: {reason}")
 
 
 def test_divergence_names_epoch_and_step_and_saves_nothing(run: Runner, tmp_path: Path) -> None:

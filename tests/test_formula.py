@@ -32,18 +32,18 @@ def test_values(text: str, expected: float) -> None:
     ("text", "reason", "column"),
     [
         ("", "empty", 0), ("  ;", "empty", 0), ("w x", "cannot be read", 2), ("w * (x + ", "cannot be read", 4),
-        ("w +", "cannot be read", 3), ("w + sin(x)", "unknown function 'sin'", 4), ("x.real", "only names", 0),
-        ("__import__('os').system('ls')", "unknown function", 0), ("[x for x in y]", "only names", 0),
-        ("(lambda: x)()", "unknown function", 0), ("x if w else y", "only names", 0), ("x < y", "only names", 0),
-        ("x // y", "only names", 0), ("'x'", "not a number", 0), ("True + x", "not a number", 0),
-        ("exp(x, y)", "takes one number", 0), ("exp(*x)", "takes one number", 0), ("exp + 1", "is a function", 0),
+        ("w +", "cannot be read", 3), ("w + sin(x)", "unknown function 'sin'", 4), ("x.real", "expected names", 0),
+        ("__import__('os').system('ls')", "unknown function", 0), ("[x for x in y]", "expected names", 0),
+        ("(lambda: x)()", "unknown function", 0), ("x if w else y", "expected", 0), ("x < y", "expected names", 0),
+        ("x // y", "expected names", 0), ("'x'", "'x'; expected", 0), ("True + x", "expected a number", 0),
+        ("exp(x, y)", "of 2 values", 0), ("exp(*x)", "of 1 values", 0), ("exp + 1", "is a function", 0),
         ("1e999 + x", "too large", 0), ("a = b", "another name", 0), ("a = x * y; a = x", "a meaning already", 11),
         ("a.b = x", 'or "name = expression"', 0), ("import os", 'or "name = expression"', 0),
-        ("x @ y", "only names", 0),
-        ("x + é", "not understood", 4), ("x + " * 60 + "x", "at most", 200), ("x+" * 90 + "x", "more than 60", 119),
+        ("x @ y", "expected names", 0),
+        ("x + é", "not understood", 4), ("x + " * 60 + "x", "at most", 200), ("x+" * 90 + "x", "60 operations", 119),
         ("a = x + y; b = a * 2; a", "computed before", 21), ("x^2 + sin(x)", "unknown function", 6),
-        ("1; 2 3", "cannot be read", 5), ("w:=3", "cannot be read", 1), ("x[0]", "only names", 0),
-        ("1or x", "only names", 0),
+        ("1; 2 3", "cannot be read", 5), ("w:=3", "cannot be read", 1), ("x[0]", "expected names", 0),
+        ("1or x", "expected names", 0),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_says_where(text: str, reason: str, column: int, recwarn: pytest.WarningsRecorder) -> None:
@@ -51,6 +51,7 @@ def test_what_cannot_be_read_says_where(text: str, reason: str, column: int, rec
         parse(text)
     assert not recwarn
     assert caught.value.column == column and "\n" not in str(caught.value)
+    assert "expected" in str(caught.value) or "known:" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_what_cannot_be_read_says_where(text: str, reason: str, column: int, rec
 def test_what_has_no_value_says_where(text: str, reason: str, column: int) -> None:
     with pytest.raises(FormulaError, match=reason) as caught:
         graph.evaluate(parse(text), X)
-    assert caught.value.column == column
+    assert caught.value.column == column and "expected" in str(caught.value)
 
 
 def test_a_derivative_that_does_not_exist_is_an_error() -> None:
@@ -79,7 +80,7 @@ def test_a_derivative_that_does_not_exist_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("w = 1", "no value for x"), ("w = 1, x = 2, q = 3", "unknown name 'q'"), ("w = 1, x = two", "not a number"),
-     ("w = 1, x", "expected"), ("w = 1, x = inf", "finite")],
+     ("w = 1, x", "expected"), ("w = 1, x = inf", "finite"), ("w = 1, x = 1, x = 2", "x is given twice; expected one")],
 )  # fmt: skip
 def test_values_that_cannot_be_used(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

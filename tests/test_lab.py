@@ -105,9 +105,15 @@ def test_a_picture_of_each(lab: Runner, name: str, tmp_path: Path) -> None:
         (["cross_entropy", "--label", "cow"], "label: unknown name 'cow'"),
         (["initialization", "--width", "1"], "width: 1 is out of range"),
         (["initialization", "--width", "many"], "width: 'many' is not a whole number"),
-        (["backpropagation", "--formula", "w x"], 'formula: cannot be read here (column 3, at "x")'),
-        (["backpropagation", "--formula", "w / (x - x)", "--values", "w=1,x=2"], "formula: division by zero (column 3"),
-        (["backpropagation", "--formula", "x/0"], "formula: division by zero (column 2"),
+        (
+            ["backpropagation", "--formula", "w x"],
+            'formula: cannot be read here; expected something like "w * x + b" (column 3, at "x")',
+        ),
+        (
+            ["backpropagation", "--formula", "w / (x - x)", "--values", "w=1,x=2"],
+            "formula: division by zero; expected another divisor (column 3",
+        ),
+        (["backpropagation", "--formula", "x/0"], "formula: division by zero; expected another divisor (column 2"),
         (["backpropagation", "--formula", "a * b"], "values: no value for a; expected such as a = 1"),
         (["backpropagation", "--values", "w = 1"], "values: no value for x, b"),
         (["network", "--sizes", "3"], "sizes: '3'"),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from fastnn.errors import unknown
+from fastnn.errors import shown, unknown
 
 OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.USub: "neg",
@@ -21,6 +21,7 @@ OPERATORS: dict[type[ast.AST], str] = {
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu")
 FUNCTIONS = ("exp", "log", *ACTIVATIONS)
 LONGEST = 200
+EXAMPLE = 'something like "w * x + b"'
 MOST_NODES = 60
 
 
@@ -79,13 +80,13 @@ class _Reader:
 
     def add(self, node: Node) -> int:
         if len(self.nodes) == MOST_NODES:
-            self.fail(f"more than {MOST_NODES} operations and numbers", node.column)
+            self.fail(f"long; expected {MOST_NODES} operations and numbers at most", node.column)
         self.nodes.append(node)
         return len(self.nodes) - 1
 
     def read(self) -> Formula:
         if not self.text.strip():
-            self.fail('empty; expected something like "w * x + b"', 0)
+            self.fail(f"empty; expected {EXAMPLE}", 0)
         begin = 0
         for part in self.python.split(";"):
             last = self.statement(part, begin)
@@ -103,7 +104,7 @@ class _Reader:
                 tree = ast.parse(part)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as reason:
             offset = getattr(reason, "offset", None) or 1
-            self.fail("cannot be read here", begin + min(offset - 1, len(part)))
+            self.fail(f"cannot be read here; expected {EXAMPLE}", begin + min(offset - 1, len(part)))
         if len(tree.body) != 1:
             self.fail('expected an expression between the ";"', begin)
         body = tree.body[0]
@@ -113,11 +114,14 @@ class _Reader:
             self.fail('expected an expression, or "name = expression"', begin + body.col_offset)
         name = body.targets[0].id
         if name in self.named or name in FUNCTIONS:
-            self.fail(f"{name!r} has a meaning already", begin + body.targets[0].col_offset)
+            self.fail(f"{name!r} has a meaning already; expected another name", begin + body.targets[0].col_offset)
         at = self.visit(body.value, begin)
         node = self.nodes[at]
         if node.op in ("var", "const") or node.name:
-            self.fail(f"{name!r} would be another name for the same number", begin + body.targets[0].col_offset)
+            self.fail(
+                f"{name!r} would be another name for the same number; expected an operation",
+                begin + body.targets[0].col_offset,
+            )
         self.nodes[at] = Node(node.op, node.inputs, name, node.constant, node.column)
         self.named[name] = at
         return at
@@ -146,17 +150,17 @@ class _Reader:
             return self.add(Node("neg", (self.visit(tree.operand, begin),), column=column))
         if isinstance(tree, ast.Call):
             return self.call(tree, begin, column)
-        self.fail("only names, numbers, + - * / **, and functions are understood", column)
+        self.fail("not understood; expected names, numbers, + - * / ** and functions only", column)
 
     def constant(self, value: object, column: int, sign: int = 1) -> int:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.fail(f"{value!r} is not a number", column)
+            self.fail(f"{shown(value, 24)}; expected a number", column)
         try:
             number = sign * float(value)
         except OverflowError:
             number = math.inf
         if not math.isfinite(number):
-            self.fail("the number is too large", column)
+            self.fail("the number is too large; expected less than 1.8e308", column)
         return self.add(Node("const", (), "", number, column))
 
     def call(self, tree: ast.Call, begin: int, column: int) -> int:
@@ -165,7 +169,7 @@ class _Reader:
             reason = str(unknown("function", name or ast.unparse(tree.func), FUNCTIONS)).removeprefix("function: ")
             self.fail(reason.replace("name", "function", 1), column)
         if len(tree.args) != 1 or tree.keywords or isinstance(tree.args[0], ast.Starred):
-            self.fail(f"{name} takes one number", column)
+            self.fail(f"{name} of {len(tree.args) + len(tree.keywords)} values; expected one", column)
         return self.add(Node(name, (self.visit(tree.args[0], begin),), column=column))
 
 
@@ -194,6 +198,8 @@ def read_values(formula: Formula, text: str, *, others: bool = False) -> dict[st
             if others:
                 continue
             raise unknown("values", name, formula.variables)
+        if name in given:
+            raise ValueError(f"values: {name} is given twice; expected one value for each name")
         try:
             given[name] = float(number)
         except ValueError:

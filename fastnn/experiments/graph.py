@@ -46,6 +46,7 @@ class Evaluated:
         return float(self.gradients[[node.name for node in self.formula.nodes].index(name)])
 
 
+_TOO_LARGE = "the value is too large; expected less than 1.8e308"
 _VALUES: dict[str, Callable[..., Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow,
     "neg": operator.neg, "exp": math.exp, "log": math.log,
@@ -61,15 +62,17 @@ def _apply(formula: Formula, node: Node, inputs: list[float]) -> float:
         else:
             value = _VALUES[node.op](*inputs)
     except ZeroDivisionError:
-        reason = "division by zero" if node.op == "/" else "a negative power of zero"
+        what, wanted = ("division by zero", "divisor") if node.op == "/" else ("a negative power of zero", "base")
+        reason = f"{what}; expected another {wanted}"
         raise FormulaError(reason, formula.text, node.column) from None
     except (OverflowError, ValueError):
-        reason = f"log of {a:g}, which is not positive" if node.op == "log" else "the value is too large"
+        reason = f"log of {a:g}; expected a number above 0" if node.op == "log" else _TOO_LARGE
         raise FormulaError(reason, formula.text, node.column) from None
     if isinstance(value, complex):
-        raise FormulaError(f"{a:g} to the power of {b:g} is not a real number", formula.text, node.column)
+        reason = f"{a:g} to the power of {b:g} is not a real number; expected a base of 0 or more"
+        raise FormulaError(reason, formula.text, node.column)
     if not math.isfinite(value):
-        raise FormulaError("the value is too large", formula.text, node.column)
+        raise FormulaError(_TOO_LARGE, formula.text, node.column)
     return value
 
 
@@ -95,7 +98,8 @@ def _local(formula: Formula, node: Node, inputs: list[float], y: float) -> tuple
             base = 0.0 if b == 0 else b * a ** (b - 1)
             power = 0.0 if formula.nodes[node.inputs[1]].op == "const" else y * math.log(a)
         except (ZeroDivisionError, OverflowError, ValueError):
-            raise FormulaError(f"the derivative of {a:g} ** {b:g} is not a number", formula.text, node.column) from None
+            reason = f"the derivative of {a:g} ** {b:g} is not a number; expected a base above 0"
+            raise FormulaError(reason, formula.text, node.column) from None
         return base, power
     return {
         "+": (1.0, 1.0), "-": (1.0, -1.0), "*": (b, a), "/": (1 / b, -a / (b * b)) if node.op == "/" else (),
