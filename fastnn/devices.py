@@ -3,6 +3,8 @@ it is first asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,8 @@ PRECISIONS = ("float", "tf32")
 
 
 class Device:
-    """Where a network is computed: `Runner`, `Observer` and `Predictor` are its engine's classes, `compiled` gives what
-    a caller's own compiled code predicts with.
+    """Where a network is computed: `Runner`, `Observer` and `Predictor` are its engine's classes, `Rank` is a Runner
+    that trains with others; `compiled` gives what a caller's own compiled code predicts with.
 
     Raises TypeError or ValueError for an unknown name, DeviceError where the device cannot be used: package, driver or
     GPU is missing.
@@ -34,6 +36,7 @@ class Device:
         self.Runner: Any = self._class("engine", "Runner")
         self.Observer: Any = self._class("observer", "Observer")
         self.Predictor: Any = self._class("predictor", "Predictor")
+        self.Rank: Any = self._class("parallel", "Runner")
         self.compiled: Any = self._class("engine", "compiled")
 
     def _class(self, module: str, name: str) -> Any:
@@ -64,14 +67,28 @@ class OnDevice:
     def device(self) -> str:
         return self.engine.name
 
+    @property
+    def precision(self) -> str:
+        return PRECISIONS[self.architecture.tf32]
+
+    def runner(self, comm: Any = None) -> Callable[..., Any]:
+        """The class of what trains the network, alone or as a rank of `comm`."""
+        if comm is None:
+            runner: Callable[..., Any] = self.engine.Runner
+            return runner
+        self._predictors = []  # they stay on the GPU that was the current one
+        return partial(self.engine.Rank, comm)
+
     def to(self, device: str, precision: str = "float") -> Self:
         """Compute on `device` ("cpu" or "cuda") from now on; returns the network.
 
         `precision`: "float", the network's own type in everything, or "tf32" on a GPU, for float32: its tensor cores
         take the products of dense layers, where one has more than 128 units, and all gradients of weights, and see 10
         of the 23 bits of each factor's mantissa. A factor is off by 2^-11 at most, and a gradient by about 5e-4 of its
-        largest number, instead of 1e-7. Trainers that exist stay where they are. Raises as Device does, and ValueError
-        for a precision that there is not, with everything left as it was.
+        largest number, instead of 1e-7. Recurrent steps, and rows that go through all of a narrower network in one
+        launch, stay in float32: they wait for memory and for each other, and not for products. Trainers that exist stay
+        where they are. Raises as Device does, and ValueError for a precision that there is not, with everything left as
+        it was.
         """
         tf32 = check_choice("precision", precision, PRECISIONS) == "tf32"
         if tf32 and (device != "cuda" or self.architecture.F is not np.float32):

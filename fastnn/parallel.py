@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cpu.parallel import Runner, gathered
 from fastnn.errors import shown
 from fastnn.mapped import blocks
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
+from fastnn.ranks import gathered
 from fastnn.task import Task
-
-__all__ = ["Runner", "check_ranks", "check_same", "described", "together"]
 
 _NEEDED = ("Get_rank", "Get_size", "Allgather")
 
@@ -45,19 +43,16 @@ def together(comm: Any) -> Iterator[None]:
         raise ValueError(f"comm: rank {ranks[0]} found an error in its arguments; expected the same on every rank")
 
 
-def check_ranks(comm: Any, network: Network, batch: int) -> None:
-    """Raises ValueError for a network, or a number of rows in a batch, that the ranks of `comm` cannot share."""
-    if comm is None:
-        return
-    if network.device != "cpu":
-        raise ValueError(f"comm: for a network on {network.device!r}; expected one on 'cpu'")
-    if batch < comm.Get_size():
+def check_ranks(comm: Any, batch: int) -> None:
+    """Raises ValueError for a number of rows in a batch that the ranks of `comm` cannot share."""
+    if comm is not None and batch < comm.Get_size():
         raise ValueError(f"batch_size: {batch} for {comm.Get_size()} ranks; expected a row for each, or more")
 
 
 def described(network: Network, task: Task, loss: str, optimizer: Optimizer) -> dict[str, Any]:
     """What ranks must have the same of, by the name of the argument."""
     return {
+        "device": (network.device, network.precision),
         "network": network.config() | {"loss": loss},
         "network.parameters": (network.storage,),
         "x": task.data[:1],
@@ -83,7 +78,7 @@ def check_same(comm: Any, parts: dict[str, Any]) -> None:
 def _digest(part: Any) -> bytes:
     """Of arrays, which come in a tuple, or of what `repr` tells."""
     digest = hashlib.blake2b(digest_size=16)
-    if not isinstance(part, tuple):
+    if not isinstance(part, tuple) or not all(isinstance(array, np.ndarray) for array in part):
         digest.update(repr(part).encode())
         return digest.digest()
     for array in part:

@@ -110,27 +110,32 @@ class BaseRunner:
         An exception (Ctrl-C, a GPU that is lost) leaves everything as it was before.
         """
         assert self.optimizer is not None
-        before = self._before = self._mark(self._before)
+        before = self._before = self.keep(self._before or self._room())
         try:
             result = self._steps(steps, rate)
             if np.isfinite(result.losses).all() and is_finite(self.parameters):
                 return result
-            self._go_back(before)
+            self.bring_back(before)
             return self._replay(steps, rate)
         except BaseException:
             with contextlib.suppress(DeviceError):  # of a GPU that is lost there is no memory to bring back
-                self._go_back(before)
+                self.bring_back(before)
             raise
+
+    @property
+    def draw(self) -> int:
+        """The number by which dropout draws for the next step."""
+        return self.first + self.step
 
     def _replay(self, steps: int, rate: float) -> Result:
         """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
         done: list[Result] = []
-        before = None
+        before = self._room()
         for _ in range(steps):
-            before = self._mark(before)
+            before = self.keep(before)
             one = self._steps(1, rate)
             if not (np.isfinite(one.losses).all() and is_finite(self.parameters)):
-                self._go_back(before)
+                self.bring_back(before)
                 break
             done.append(one)
         return join(done, True)
@@ -155,10 +160,14 @@ class BaseRunner:
         """Train, whatever numbers come out."""
         raise NotImplementedError
 
-    def _mark(self, old: Kept | None) -> Kept:
-        """What `_go_back` needs, in the arrays of `old` where it is given."""
+    def keep(self, old: Kept | None = None) -> Kept:
+        """What `bring_back` needs: in arrays of the host's memory, or in those of `old` where it is given."""
         raise NotImplementedError
 
-    def _go_back(self, kept: Kept) -> None:
-        """Put everything where it was; what is in the host's memory first."""
+    def bring_back(self, kept: Kept) -> None:
+        """Put everything where it was, the host's memory first; arrays must have the sizes that `keep` gave."""
         raise NotImplementedError
+
+    def _room(self) -> Kept | None:
+        """Arrays in which `run` keeps what it may have to bring back; None: those that `keep` makes."""
+        return None

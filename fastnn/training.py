@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,12 +50,13 @@ class Trainer:
     pair (x, y). `threads`: None chooses by what steps take; results are the same bits either way. Commands may come
     from any thread. Raises TypeError and ValueError, naming the argument, before anything is changed.
 
-    `comm`: an mpi4py communicator such as MPI.COMM_WORLD, whose ranks train the network together, on the CPU. Each has
-    the same network and data and takes its share of the rows of every batch; their gradients are added up in the order
-    of ranks, so all have the same parameters and history, and the same bits again in the next run with as many ranks.
-    (Other sums than alone, and other draws of dropout; validation is not shared.) All ranks must do the same: iterate
-    as far, and give commands at the same snapshot. An error in one's arguments is raised on every one. Snapshots then
-    come without layers.
+    `comm`: an mpi4py communicator such as MPI.COMM_WORLD, whose ranks train the network together, on the CPU or each
+    on a GPU of its own (of those that several ranks of a machine see, the first takes the first). Each has the same
+    network and data and takes its share of the rows of every batch; their gradients are added up in the order of ranks,
+    so all have the same parameters and history, and the same bits again in the next run with as many ranks. (Other sums
+    than alone, and other draws of dropout; validation is not shared.) All ranks must do the same: iterate as far, and
+    give commands at the same snapshot. An error in one's arguments is raised on every one. Snapshots then come without
+    layers.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Trainer:
                 validation=validation, threads=threads,
             )  # fmt: skip
             check_finite("network.parameters", network.storage)
-            parallel.check_ranks(comm, network, task.batch)
+            parallel.check_ranks(comm, task.batch)
         parallel.check_same(comm, parallel.described(network, task, loss, optimizer) if comm is not None else {})
         self.network, self._comm = network, comm
         self._classes = task.classes
@@ -96,12 +96,12 @@ class Trainer:
         self.most_steps = MOST_STEPS  # in a chunk; fewer make training slow enough to watch
         with compiler.preparing():
             self._engine = network.engine
-            runner = self._engine.Runner if comm is None else partial(parallel.Runner, comm)
-            self._runner = runner(
-                network.architecture, network.storage, task.data, loss=loss, optimizer=optimizer, batch=task.batch,
-                shuffle=task.shuffle, validation=task.validation, threads=task.threads, first_epoch=network.epochs,
-            )  # fmt: skip
-            self._runner.prepare()
+            with parallel.together(comm):
+                self._runner = network.runner(comm)(
+                    network.architecture, network.storage, task.data, loss=loss, optimizer=optimizer, batch=task.batch,
+                    shuffle=task.shuffle, validation=task.validation, threads=task.threads, first_epoch=network.epochs,
+                )  # fmt: skip
+                self._runner.prepare()
             self._watch = Watch(network, self._runner) if observe and comm is None else None
         self._mapped = Mapped(*inputs)
         network.loss_name = loss

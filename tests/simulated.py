@@ -1,6 +1,6 @@
 """The CUDA engine in Numba's simulator beside the CPU engine: run as a script, it prints a JSON object of what differs.
 
-    NUMBA_ENABLE_CUDASIM=1 python simulated.py float32 [threads]
+    NUMBA_ENABLE_CUDASIM=1 python simulated.py float32 [threads | ranks]
 
 `threads`: with blocks of several threads, which meet at barriers; a thread is a Python thread and slow, so this is a
 part of the checks only. Numba reads the variable once, hence a process.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,9 +20,10 @@ from numba import cuda
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda import fused, products, steps
+from fastnn.cuda import fused, parallel, products, steps
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
+from tests.ranks import on_ranks
 
 ROWS, CLASSES = 7, 3
 rng = np.random.default_rng(5)
@@ -79,6 +81,14 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
         nets = pair(dtype, fnn.Dense(5, "tanh"))
         error = both((nets[0], nets[1].to("cuda", precision="tf32")), lambda net: net.gradient(X[:3], LABELS[:3]))
         yield "tf32 is off by more or less than it says", float(not 1e-5 < error < 1e-3)
+        doubled, said = fnn.Network([4, 2], dtype="float64"), ""
+        try:
+            doubled.to("cuda", precision="tf32")
+        except ValueError as reason:
+            said = str(reason)
+        stays = (doubled.device, doubled.precision) == ("cpu", "float")
+        wanted = "precision: 'tf32' for float64 on 'cuda'; expected a float32 network on 'cuda'"
+        yield "tf32 of float64 is refused", float(not (stays and said == wanted))
     fused.WIDEST = most
     yield "masks", trained(dtype, fnn.Dense(5, "relu", mask=mask), optimizer=adam)
     yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))
@@ -126,6 +136,61 @@ def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
 
 def deep_sequences(dtype: str) -> Iterator[tuple[str, float]]:
     yield from sequences(dtype, "lstm and gru")
+
+
+def of_ranks(dtype: str) -> Iterator[tuple[str, float]]:
+    """Ranks with a GPU each beside ranks of the CPU; the last batch has a row for one of them only."""
+    seen: list[int] = []
+    parallel.gpus = lambda: ["a", "b", "c"]
+
+    def trained(comm: Any, device: str, layers: list[Any], x: Any, optimizer: fnn.Optimizer) -> Any:
+        net = fnn.Network([*layers, fnn.Dense(CLASSES)], seed=3, dtype=dtype, device=device)
+        pair = (x[:5], LABELS[:5])
+        fit = partial(net.fit, x, LABELS, optimizer=optimizer, batch_size=3, validation=pair, comm=comm)
+        fit(epochs=1, shuffle=False)
+        history = fit(epochs=1)
+        return net.parameters.copy(), [*history.loss, *history.accuracy, *history.val_loss, *history.val_accuracy]
+
+    def noted(comm: Any) -> int:
+        seen.append(found := gpu_of(comm))
+        return found
+
+    gpu_of, parallel.gpu_of = parallel.gpu_of, noted
+    dense = [fnn.Input(4), fnn.Dropout(0.3), fnn.Dense(5, "tanh", mask=np.arange(20).reshape(4, 5) % 3 > 0)]
+    for name, layers, x, optimizer, size in (
+        ("dense", dense, X, fnn.Adam(0.1), 2),
+        ("clipped", [fnn.Input(2), fnn.Recurrent(2)], X.reshape(ROWS, 2, 2), fnn.SGD(0.5, momentum=0.9, clip=0.1), 3),
+    ):
+        cpu, gpu = (
+            on_ranks(size, partial(trained, device=device, layers=layers, x=x, optimizer=optimizer), in_turn=True)
+            for device in ("cpu", "cuda")
+        )
+        yield f"ranks, {name}", max(apart(cpu[0][0], gpu[0][0]), apart(cpu[0][1], gpu[0][1]))
+        alike = all(np.array_equal(rank[0], gpu[0][0]) and rank[1] == gpu[0][1] for rank in gpu)
+        yield f"bits of ranks, {name}", float(not alike)
+        yield f"GPUs of ranks, {name}", float(sorted(seen) != sorted([*range(size)] * 2))
+        seen.clear()
+
+    def diverging(comm: Any) -> Any:
+        net = fnn.Network([4, 5, CLASSES], dtype=dtype, device="cuda")
+        try:
+            net.fit(X, LABELS, optimizer=fnn.SGD(1e30), batch_size=4, comm=comm)
+        except fnn.DivergenceError:
+            return net.parameters.copy()
+
+    one, other = on_ranks(2, diverging, in_turn=True)
+    yield "divergence of ranks", float(not (np.isfinite(one).all() and np.array_equal(one, other)))
+
+    def refused(comm: Any, mixed: bool) -> None:
+        device = "cpu" if mixed and comm.Get_rank() == 1 else "cuda"
+        fnn.Network([4, CLASSES], dtype=dtype, device=device).fit(X, LABELS, batch_size=4, comm=comm)
+
+    for mixed, expected in (
+        (False, "comm: 4 ranks on a machine with 3 GPUs; expected a GPU for each of them"),
+        (True, "device: rank 1 has another than rank 0; expected the same on every rank"),
+    ):
+        errors = on_ranks(4, partial(refused, mixed=mixed), in_turn=True)
+        yield expected, float({str(error) for error in errors} != {expected})
 
 
 def in_kernels(dtype: str) -> Iterator[tuple[str, float]]:
@@ -184,6 +249,7 @@ if __name__ == "__main__":
     parts = {
         "": [training, sequences, formulas, watching, in_kernels],
         "threads": [of_threads],
+        "ranks": [of_ranks],
         "float64": [training, deep_sequences],
     }
     chosen = parts[rest[0] if rest else "" if dtype == "float32" else dtype]

@@ -32,7 +32,9 @@ def simulated(python: Python, *arguments: str) -> dict[str, float]:
 
 
 @needs_numba_cuda
-@pytest.mark.parametrize("arguments", [("float32",), ("float64",), ("float32", "threads")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("float32",), ("float64",), ("float32", "threads"), ("float32", "ranks")], ids=" ".join
+)
 def test_every_kernel_computes_what_the_cpu_does(python: Python, arguments: tuple[str, ...]) -> None:
     found = simulated(python, *arguments)
     if arguments == ("float32",):
@@ -192,13 +194,22 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert "fastnn: device: 'cuda' needs the package numba-cuda" in capsys.readouterr().err
     assert main(["train", "--device", "tpu", "--no-keep"]) == 2
     assert "device: unknown name 'tpu'" in capsys.readouterr().err
+    assert main(["train", "--precision", "tf32", "--no-keep"]) == 2
+    assert "precision: 'tf32' for float32 on 'cpu'; expected a float32 network on 'cuda'" in capsys.readouterr().err
+    assert main(["train", "--precision", "half", "--no-keep"]) == 2
+    assert "precision: unknown name 'half'" in capsys.readouterr().err
 
 
-def test_a_run_file_names_the_device(tmp_path: Path) -> None:
+def test_a_run_file_names_device_and_precision(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    path.write_text("device = 'cuda'\n")
-    assert runfile.read(path).device == "cuda" and 'device = "cuda"' in runfile.read(path).text()
-    assert "device" not in runfile.RunFile().text()
+    path.write_text("device = 'cuda'\nprecision = 'tf32'\n")
+    run = runfile.read(path)
+    assert (run.device, run.precision) == ("cuda", "tf32") and runfile.RunFile.from_table(run.table()) == run
+    assert 'device = "cuda"\nprecision = "tf32"\n' in run.text()
+    assert not {"device", "precision"} & set(runfile.RunFile().table())
+    path.write_text("precision = 32\n")
+    with pytest.raises(fnn.DataError, match=r"run.toml: precision: 32; expected a name"):
+        runfile.read(path)
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

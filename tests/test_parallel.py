@@ -8,56 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastnn as fnn
-
-
-class Rank:
-    """A rank of a communicator of threads, with mpi4py's methods; waits five minutes at most for the others."""
-
-    def __init__(self, number: int, values: list[Any], barrier: threading.Barrier) -> None:
-        self.number, self.values, self.barrier = number, values, barrier
-
-    def Get_rank(self) -> int:
-        return self.number
-
-    def Get_size(self) -> int:
-        return len(self.values)
-
-    def Allgather(self, values: np.ndarray, found: np.ndarray) -> None:
-        self.values[self.number] = values
-        self.barrier.wait(300)
-        for place, value in zip(found, self.values, strict=True):
-            assert value.dtype == found.dtype and value.shape == place.shape
-            place[...] = value
-        self.barrier.wait(300)
-
-
-def on_ranks(size: int, work: Callable[[Rank], Any]) -> list[Any]:
-    """work(comm) on every rank, each in a thread: what they return, or the exceptions that they raise.
-
-    One rank does it alone before: blocks that nobody has called yet must not be claimed by two threads at once.
-    """
-    if size > 1:
-        on_ranks(1, work)
-    values, barrier = [None] * size, threading.Barrier(size)
-
-    def one(number: int) -> Any:
-        try:
-            return work(Rank(number, values, barrier))
-        except Exception as error:  # noqa: BLE001  is looked at by the tests
-            return error
-
-    with ThreadPoolExecutor(size) as pool:
-        return list(pool.map(one, range(size)))
-
+from tests.ranks import on_ranks
 
 X = np.random.default_rng(1).standard_normal((53, 6))
 Y = np.random.default_rng(2).integers(0, 4, 53)

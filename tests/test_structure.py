@@ -24,7 +24,7 @@ TUI = PACKAGE.parent / "tui"
 FLOORS = {
     0: {"compiler", "elementary", "random", "errors", "version"},
     1: {"activations", "cells", "losses", "optimizers", "initializers"},
-    2: {"cpu", "cuda", "runner"},
+    2: {"cpu", "cuda", "ranks", "runner"},
 }
 
 

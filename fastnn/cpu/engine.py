@@ -231,7 +231,6 @@ class Runner(BaseRunner):
         return join(results, False)
 
     def keep(self, old: Kept | None = None) -> Kept:
-        """What `bring_back` needs, in the arrays of `old` where it is given."""
         state = (self.parameters, *self.memory)
         arrays = tuple(np.empty_like(array) for array in state) if old is None else old.arrays
         for kept, array in zip(arrays, state, strict=True):
@@ -239,14 +238,11 @@ class Runner(BaseRunner):
         return Kept(self.step, arrays)
 
     def bring_back(self, kept: Kept) -> None:
-        """Put everything where it was; arrays must have the sizes that `keep` gave."""
         for array, old in zip((self.parameters, *self.memory), kept.arrays, strict=True):
             np.copyto(array, old)
         self.step = kept.step
         if self.shuffle:
             train.fill_order(self.order, self.net.seed, (self.first + kept.step) // self.per_epoch)
-
-    _mark, _go_back = keep, bring_back
 
     def _chunk(self, steps: int, rate: float, workers: int | None = None, evaluate: bool = False) -> Result:
         if self.optimizer is None:

@@ -56,13 +56,19 @@ class Batches:
 
     def _prepare(self, loss: str, training: bool) -> None:
         """Choose the kernels."""
-        F, shape = self.F, shapes(self.F, self.architecture.tf32)
+        F, shape = self.F, shapes(self.F)
         fits = max(self.architecture.sizes[1:]) <= fused.WIDEST
+        self._tf32 = self.architecture.tf32 and not fits
         if training and not fits:
             say_once("a layer of more than %d units: one launch a layer", fused.WIDEST)
         self._rows = fused.rows(F, shape.rows, loss, self.target_row) if training and fits else None
         self._height, self._threads = shape.rows.rows, shape.rows.threads
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
+
+    def follow(self, order: np.ndarray) -> None:
+        """Take the rows of the data set in this `order`, which may leave some out."""
+        self._state[phases.SAMPLES] = len(order)
+        self.order[: len(order)].copy_to_device(order.astype(np.uint32))
 
     def seek(self, position: int, slot: int, step: int) -> None:
         """The next batches are from `position` of the epoch, their results go to `slot`, and step is `step`."""
@@ -89,7 +95,7 @@ class Batches:
                 self.inputs, self.buffer, self.table, self.edges, self.scales, self.order, self.state, number
             )
         for layer, fan_out in enumerate(self.architecture.sizes[1:]):
-            shape = shape_for(self.F, self.batch, fan_out, self.architecture.tf32)
+            shape = shape_for(self.F, self.batch, fan_out, self._tf32)
             phases.forward(self.F, shape)[tiles(self.batch, fan_out, shape), shape.threads, stream](
                 self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
                 self.state, np.uint32(layer), number,
@@ -111,7 +117,7 @@ class Batches:
         """Deltas of the layers before the last for batch s."""
         for layer in range(len(self.architecture.sizes) - 2, 0, -1):
             fan_in = self.architecture.sizes[layer]
-            shape = shape_for(self.F, self.batch, fan_in, self.architecture.tf32)
+            shape = shape_for(self.F, self.batch, fan_in, self._tf32)
             phases.backward(self.F, shape)[tiles(self.batch, fan_in, shape), shape.threads, stream](
                 self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
                 self.state, np.uint32(layer), np.uint32(s),

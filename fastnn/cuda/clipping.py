@@ -50,7 +50,10 @@ def measure(F: type) -> Any:
 
 @lru_cache
 def update(F: type, rule: str, slots: int) -> Any:
-    """Kernel: the optimizer's update by `gradient`, scaled down to a norm of `clip` if it has more; a block a part."""
+    """Kernel: the optimizer's update by `gradient`, scaled down to a norm of `clip` if it has more; a block a part.
+
+    With a `clip` of 0 the gradient is taken as it is, and `sizes` are not read.
+    """
     kind, zero, one, largest, total = number(F), F(0), F(1), tree(True), tree(False)
     tiny, to_use = F(1e-6), weights.put(F, rule, slots)
 
@@ -59,16 +62,18 @@ def update(F: type, rule: str, slots: int) -> Any:
         values = cuda.shared.array(THREADS, kind)
         thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
         end, parts = U(min(begin + U(PART), U(gradient.size))), U(sizes.shape[0])
-        top = zero
-        for part in range(thread, parts, U(THREADS)):
-            top = max(sizes[part, 0], top)
-        top = largest(values, thread, top)
-        scale, squares = one / top if top > zero else zero, zero
-        for part in range(thread, parts, U(THREADS)):
-            x = sizes[part, 0] * scale
-            squares += sizes[part, 1] * x * x
-        factor = clip / (top * math.sqrt(total(values, thread, squares)) + tiny)  # torch.nn.utils.clip_grad_norm_
-        factor = one if factor > one else factor
+        factor = one
+        if clip > zero:
+            top = zero
+            for part in range(thread, parts, U(THREADS)):
+                top = max(sizes[part, 0], top)
+            top = largest(values, thread, top)
+            scale, squares = one / top if top > zero else zero, zero
+            for part in range(thread, parts, U(THREADS)):
+                x = sizes[part, 0] * scale
+                squares += sizes[part, 1] * x * x
+            factor = clip / (top * math.sqrt(total(values, thread, squares)) + tiny)  # torch.nn.utils.clip_grad_norm_
+            factor = one if factor > one else factor
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         for at in range(U(begin + thread), end, U(THREADS)):

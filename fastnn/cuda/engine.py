@@ -7,7 +7,6 @@ stays on the device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,7 +45,8 @@ class Runner(BaseRunner):
         begins, biases, _ = plan.offsets(sizes, architecture.loops)
         self.validation = SimpleNamespace(samples=0 if validation is None else len(validation[0]))
         self.net = SimpleNamespace(sizes=sizes, weight=begins, bias=biases, seed=architecture.seed)
-        self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // self.batch))
+        self._taken = self.taken(self.batch)
+        self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // self._taken))
         layout.check_sizes(*data, *(validation or ()), self.parameters)
         with guarded("its memory was filled"):
             check_room("training", self._bytes(data, validation))
@@ -56,7 +56,7 @@ class Runner(BaseRunner):
             self._gradient: Any = None
             self._changed: Any = None
             self.batches: Batches = batches(
-                architecture, self._parameters, *data, self.batch, loss=loss, slots=self._slots, training=True
+                architecture, self._parameters, *data, self._taken, loss=loss, slots=self._slots, training=True
             )
             self._scored: Batches | None = None
             if validation is not None:
@@ -69,9 +69,22 @@ class Runner(BaseRunner):
         self._order = np.arange(self.samples, dtype=np.int64)
         self._epoch_there = -1  # whose order is on the device
 
+    def taken(self, rows: int) -> int:
+        """How many of a batch's `rows` go through the network here."""
+        return rows
+
+    def turn(self) -> np.ndarray:
+        """The samples that go through it here, in the order of the epoch."""
+        return self._order
+
+    @property
+    def _apart(self) -> bool:
+        """Whether the whole gradient is found before the first parameter is updated."""
+        return self.optimizer is not None and self.optimizer.clip > 0
+
     def _prepare_change(self) -> None:
         F, sizes, matrices = self.architecture.F, self.architecture.sizes, self.batches.layout.matrices
-        lines = self.batches.layout.longest * self.batch
+        lines = self.batches.layout.longest * self._taken
         shape = weights.shape_for(F, sizes, lines, self.architecture.tf32)
         tiles = layout.tiles(matrices, shape)
         parts = weights.parts_of(len(tiles), lines)
@@ -84,17 +97,16 @@ class Runner(BaseRunner):
         if self.optimizer is not None:
             self._change: Any = weights.change(F, shape, self.optimizer.name, self.slots)
             self._clip = float(self.optimizer.clip)
-        if self._clip:
+        if self._apart:
             self._norms = cuda.device_array((parts_of(self.parameters.size), 2), F)
         self._graphs = Graphs(self._launch, self.batches.state)
 
     def _bytes(self, data: Any, validation: Any) -> int:
         """What goes to the device; the tables, which are small, are left out."""
         architecture, size = self.architecture, np.dtype(self.architecture.F).itemsize
-        clips = self.optimizer is not None and self.optimizer.clip > 0
-        numbers = self.parameters.size * (2 + 2 * self.slots + clips) + self._slots * (2 * self.batch + WIDTH)
+        numbers = self.parameters.size * (2 + 2 * self.slots + self._apart) + self._slots * (2 * self._taken + WIDTH)
         numbers += sum(array.size for array in (*data, *(validation or ())))
-        numbers += laid_out(architecture, data[0], self.batch, training=True).size
+        numbers += laid_out(architecture, data[0], self._taken, training=True).size
         if validation is not None:
             rows = evaluated(architecture, validation[0])
             numbers += laid_out(architecture, validation[0], rows, training=False).size + 2 * len(validation[0])
@@ -108,9 +120,9 @@ class Runner(BaseRunner):
             self._launch(0, gradient=True)
             if self.optimizer is not None:
                 self._coefficients[:1].copy_to_device(self._table(1, 0.0))
-                before = self._mark(None)
+                before = self.keep(self._room())
                 self._launch(0)
-                self._go_back(before)
+                self.bring_back(before)
             cuda.synchronize()
 
     # ---- running -----------------------------------------------------------------------------------------------------
@@ -118,21 +130,6 @@ class Runner(BaseRunner):
     def run(self, steps: int, rate: float) -> Result:
         with guarded("training"):
             return super().run(steps, rate)
-
-    def _mark(self, old: Kept | None) -> Kept:
-        used = self._memory[: self.slots]
-        if old is None:
-            copies = [cuda.device_array(array.size, self.architecture.F) for array in used]
-            old = Kept(0, (self.parameters.copy(), *copies))
-        np.copyto(old.arrays[0], self.parameters)
-        self._copy(old.arrays[1:], used)
-        return Kept(self.step, old.arrays)
-
-    def _go_back(self, kept: Kept) -> None:
-        np.copyto(self.parameters, kept.arrays[0])
-        self.step = kept.step
-        with guarded("its memory was written"):
-            self._copy(self._memory, kept.arrays[1:])
 
     def send(self) -> Any:
         """The host's parameters to the device, which returns them; what a caller wrote at masked places is 0 again."""
@@ -176,17 +173,18 @@ class Runner(BaseRunner):
     def _aim(self, slot: int) -> None:
         """Make the next step the first of those that are launched, its results to go to `slot`."""
         epoch = (self.first + self.step) // self.per_epoch
-        if self.shuffle and epoch != self._epoch_there:
-            train.fill_order(self._order, self.architecture.seed, epoch)
-            self.batches.order.copy_to_device(self._order.astype(np.uint32))
+        if epoch != self._epoch_there and (self.shuffle or self._epoch_there < 0):
+            if self.shuffle:
+                train.fill_order(self._order, self.architecture.seed, epoch)
+            self.batches.follow(self.turn())
             self._epoch_there = epoch
-        self.batches.seek(self.step % self.per_epoch, slot, self.first + self.step)
+        self.batches.seek(self.step % self.per_epoch, slot, self.draw)
 
     def _launch(self, s: int, stream: Any = 0, *, gradient: bool = False) -> None:
         """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""
         batches = self.batches
         batches.rows(s, stream)
-        apart = gradient or self._clip > 0
+        apart = gradient or self._apart
         if apart and self._gradient is None:
             self._gradient = cuda.device_array(self.parameters.size, self.architecture.F)
         kernel, target = (self._slope, self._gradient) if apart else (self._change, self._parameters)
@@ -195,12 +193,14 @@ class Runner(BaseRunner):
             self._coefficients, self._tiles, self._mask_there, self._mask.size > 0, *self._sharing, np.uint32(s),
         )  # fmt: skip
         if apart and not gradient:
-            self._update_clipped(s, stream)
+            self._update(s, stream)
 
-    def _update_clipped(self, s: int, stream: Any) -> None:
+    def _update(self, s: int, stream: Any = 0) -> None:
+        """The kernels that update the parameters by the gradient that is kept."""
         assert self.optimizer is not None
         F, parts = self.architecture.F, len(self._norms)
-        clipping.measure(F)[parts, THREADS, stream](self._gradient, self._norms)
+        if self._clip:
+            clipping.measure(F)[parts, THREADS, stream](self._gradient, self._norms)
         clipping.update(F, self.optimizer.name, self.slots)[parts, THREADS, stream](
             self._parameters, *self._memory, self._gradient, self._norms, F(self._clip), self._coefficients,
             self.batches.state, np.uint32(s),
@@ -234,29 +234,24 @@ class Runner(BaseRunner):
         with guarded("trying a step"):
             self._one(rate)
             self._parameters.copy_to_host(self.parameters)
-            losses: np.ndarray = self.batches.losses[: self.batch].copy_to_host()
+            losses: np.ndarray = self.batches.losses[: self._taken].copy_to_host()
             return losses
 
     def update(self, rate: float) -> Any:
         """What the next step would add to the parameters, on the device; all stays as it is."""
         F, size = self.architecture.F, self.parameters.size
         with guarded("trying a step"):
-            before = self._before = self._mark(self._before)
+            before = self._before = self.keep(self._before or self._room())
             if self._changed is None:
                 self._changed = cuda.device_array(size, F), cuda.device_array(size, F)
             old, change = self._changed
             old.copy_to_device(self.send())
             self._one(rate)
             statistics.subtract(F)[-(-size // THREADS), THREADS](self._parameters, old, change)
-            self._go_back(before)
+            self.bring_back(before)
             return change
 
     # ---- state -------------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _copy(targets: Sequence[Any], sources: Sequence[Any]) -> None:
-        for target, source in zip(targets, sources, strict=False):
-            target.copy_to_device(source)
 
     @property
     def memory(self) -> list[np.ndarray]:
@@ -265,18 +260,26 @@ class Runner(BaseRunner):
         used = [array.copy_to_host() for array in self._memory[: self.slots]]
         return [*used, nothing, nothing][:2]
 
-    def keep(self) -> Kept:
-        """What `bring_back` needs."""
+    def _room(self) -> Kept:
+        used = [cuda.device_array(array.size, self.architecture.F) for array in self._memory[: self.slots]]
+        return Kept(0, (self.parameters.copy(), *used))
+
+    def keep(self, old: Kept | None = None) -> Kept:
+        """What `bring_back` needs: in the host's memory, or on the device in what `_room` gave."""
         with guarded("its memory was read"):
-            return Kept(self.step, (self.parameters.copy(), *self.memory))
+            if old is None:
+                return Kept(self.step, (self.parameters.copy(), *self.memory))
+            np.copyto(old.arrays[0], self.parameters)
+            for copy, array in zip(old.arrays[1:], self._memory, strict=False):
+                copy.copy_to_device(array)
+            return Kept(self.step, old.arrays)
 
     def bring_back(self, kept: Kept) -> None:
-        """Put the runner where it was; arrays must have the sizes that `keep` gave."""
         np.copyto(self.parameters, kept.arrays[0])
+        self.step = kept.step
         with guarded("its memory was written"):
             for array, old in zip(self._memory[: self.slots], kept.arrays[1:], strict=False):
-                array.copy_to_device(np.ascontiguousarray(old))
-        self.step = kept.step
+                array.copy_to_device(old)
 
     def deltas(self, rows: int) -> list[np.ndarray]:
         """Deltas of the sums (rows, T, sums) of each recurrent layer, after a batch of `rows` went through; copies."""

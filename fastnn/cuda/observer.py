@@ -41,6 +41,10 @@ class Observer(observer.Observer):
             found: np.ndarray = self._runner.batches.layer(unit - 1, self._batch(step))
         return found
 
+    def _batch(self, step: int) -> int:
+        rows: int = self._runner.taken(super()._batch(step))
+        return rows
+
     def _there(self, flat: Any) -> Any:
         """An array of the host's, which can only be the parameters, on the device."""
         return self._runner.send() if isinstance(flat, np.ndarray) else flat

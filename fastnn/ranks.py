@@ -1,0 +1,84 @@
+"""One network trained by several processes together, each with its own copy of it and a share of every batch.
+
+A rank finds the gradient of its own rows, as a share of the batch's mean. All exchange what they found, add it up in
+the order of ranks, and make the update by the sum. Every rank adds the same numbers in the same order, so their
+parameters stay the same bits, and are so again in the next run. Each device has a Runner that does it, in `parallel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.runner import BaseRunner, Result
+
+NO_EPOCH = np.zeros((0, 2))  # results of validation, where there is none
+
+
+def gathered(comm: Any, values: np.ndarray) -> np.ndarray:
+    """(ranks, ...): the array `values` of every rank of `comm`, in their order."""
+    found = np.empty((comm.Get_size(), *values.shape), values.dtype)
+    comm.Allgather(values, found)
+    return found
+
+
+class Shared(BaseRunner):
+    """What the Runners of ranks have in common, before a device's own among the bases.
+
+    Every rank of the communicator `comm` makes one alike and calls the same methods.
+    """
+
+    own: np.ndarray  # (P,) the gradient of this rank's rows
+    whole: np.ndarray  # (P,) that of all
+    validation: Any
+
+    def __init__(self, comm: Any, *args: Any, **options: Any) -> None:
+        self._comm, self._rank, self._ranks = comm, comm.Get_rank(), comm.Get_size()
+        super().__init__(*args, **options)
+        self._all = np.empty((self._ranks, self.parameters.size), self.architecture.F)
+
+    def agreed(self, steps: int) -> int:
+        # Ranks must exchange as often as each other, to the last step of a chunk that diverges and is done again.
+        return int(gathered(self._comm, np.array([steps])).min())
+
+    @property
+    def draw(self) -> int:
+        # A number of its own for each rank: no two of them drop units by the same draws.
+        return super().draw * self._ranks + self._rank
+
+    def share(self, rows: int) -> tuple[int, int]:
+        """The first of a batch's `rows` that is this rank's, and the first behind it that is not."""
+        return self._rank * rows // self._ranks, (self._rank + 1) * rows // self._ranks
+
+    def _steps(self, steps: int, rate: float) -> Result:
+        """The device's own, whose losses and hits are those of this rank's rows, as shares of the batch's."""
+        result = super()._steps(steps, rate)
+        losses, hits = np.add.accumulate(gathered(self._comm, np.stack([result.losses, result.hits])))[-1]
+        return result._replace(losses=losses, hits=hits)
+
+    def _together(
+        self,
+        steps: int,
+        find: Callable[[int], None],
+        update: Callable[[int], None],
+        score: Callable[[], tuple[float, float]],
+    ) -> np.ndarray:
+        """Make `steps` steps: `find` the gradient `own` of step s, `update` by the `whole`; `score` epochs that end.
+
+        Returns the scores, (epochs ended, 2).
+        """
+        scores = [NO_EPOCH]
+        for s in range(steps):
+            find(s)
+            self._comm.Allgather(self.own, self._all)
+            np.copyto(self.whole, self._all[0])
+            with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
+                for other in self._all[1:]:
+                    np.add(self.whole, other, out=self.whole)
+            update(s)
+            self.step += 1
+            if self.step % self.per_epoch == 0 and self.validation.samples:
+                scores.append(np.array([score()]))
+        return np.concatenate(scores)
