@@ -230,7 +230,19 @@ def _prepare(options: argparse.Namespace) -> _Run:
 
 
 _SETTINGS = ("lr", "momentum", "nesterov", "weight_decay", "clip")
-_PLAIN = ("layers", "cell", "activation", "init", "loss", "epochs", "batch_size", "seed", "dtype", "device")
+_PLAIN = (
+    "layers",
+    "cell",
+    "activation",
+    "init",
+    "loss",
+    "epochs",
+    "batch_size",
+    "seed",
+    "dtype",
+    "device",
+    "precision",
+)
 _RUN_OPTIONS = ("data", "label", "optimizer", *_SETTINGS, *_PLAIN)
 
 

@@ -161,6 +161,7 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     add("--seed", "of initialization and shuffling (default: 0)", type=int, metavar="N")
     add("--dtype", "float32 or float64 (default: float32)", metavar="NAME")
     add("--device", "cpu or cuda (default: cpu; `fastnn doctor` shows what cuda lacks)", metavar="NAME")
+    add("--precision", "float, or tf32 for cuda's tensor cores: faster and rounder (default: float)", metavar="NAME")
     add("--threads", "default: chosen by what steps take; the results are the same bits", type=int, metavar="N")
     add("--resume", "go on with the run kept in this folder, to the bit", metavar="FOLDER")
     add("--no-keep", "keep no folder of this run", action="store_true")

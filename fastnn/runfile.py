@@ -14,6 +14,7 @@ seed = 0
 dtype = "float32"
 shuffle = true
 device = "cpu"                  # or "cuda": an NVIDIA GPU rounds sums in another order
+precision = "float"             # or "tf32" on a GPU: factors of products with 10 bits, see fastnn.Network.to
 
 `masks` has a table for each hidden layer of dense ones, or one for all: { kind = "random", density = 0.2 } keeps a
 fifth of the links, drawn by the run's seed or a `seed` of its own; { kind = "window", size = 9 } shows each unit 9
@@ -79,6 +80,7 @@ class RunFile:
     dtype: str = "float32"
     shuffle: bool = True
     device: str = "cpu"
+    precision: str = "float"
 
     def table(self) -> dict[str, Any]:
         """The run as the keys of a file; what is None is left out."""
@@ -97,6 +99,7 @@ class RunFile:
             "dtype": self.dtype,
             "shuffle": self.shuffle,
             "device": None if self.device == "cpu" else self.device,
+            "precision": None if self.precision == "float" else self.precision,
         }
         return {name: value for name, value in table.items() if value is not None}
 
@@ -115,7 +118,7 @@ class RunFile:
         for name in ("data", "optimizer"):
             if name in table:
                 values[name], values[f"{name}_options"] = _named(name, table[name])
-        for name in ("cell", "activation", "init", "loss", "dtype", "device"):
+        for name in ("cell", "activation", "init", "loss", "dtype", "device", "precision"):
             if name in table:
                 values[name] = _text(name, table[name])
         for name, low in (("batch_size", 1), ("epochs", 1), ("seed", 0)):
@@ -203,7 +206,7 @@ def build(run: RunFile, *, data: Dataset | None = None, threads: int | None = No
     assert run.loss is not None and run.batch_size is not None
     network = Network(
         layers_of(run, data), activation=run.activation, init=run.init, seed=run.seed, dtype=run.dtype,
-        device=run.device,
+        device=run.device, precision=run.precision,
     )  # fmt: skip
     trainer = Trainer(
         network, data, loss=run.loss, optimizer=optimizer, batch_size=run.batch_size, shuffle=run.shuffle,

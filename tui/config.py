@@ -44,6 +44,7 @@ class RunConfig:
     dtype: str = "float32"
     shuffle: bool = True
     device: str = "cpu"
+    precision: str = "float"
     folder: str = ""
 
     def with_rest_of(self, other: RunConfig) -> RunConfig:
@@ -75,6 +76,7 @@ class Choices:
     loaders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[str, ...] = ("float",)
 
 
 class FieldError(ValueError):
@@ -141,4 +143,5 @@ def read_config(texts: Mapping[str, str]) -> RunConfig:
         epochs=read_int("epochs", "epochs", texts["epochs"], 1, 1_000_000),
         seed=read_int("seed", "seed", texts["seed"], 0, 2**63 - 1),
         device=texts["device"],
+        precision=texts["precision"],
     )

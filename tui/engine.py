@@ -43,6 +43,7 @@ class Engine:
             loaders={name: entry.options for name, entry in datasets.DATASETS.items()},
             features=tuple(FEATURES),
             devices=devices.DEVICES,
+            precisions=devices.PRECISIONS,
         )
 
     def build(self, config: RunConfig) -> Run:

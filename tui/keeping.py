@@ -31,6 +31,7 @@ def run_of(config: RunConfig) -> RunFile:
         dtype=config.dtype,
         shuffle=config.shuffle,
         device=config.device,
+        precision=config.precision,
     )
 
 
@@ -63,6 +64,7 @@ def config_of(run: RunFile, folder: str = "") -> RunConfig:
         dtype=run.dtype,
         shuffle=run.shuffle,
         device=run.device,
+        precision=run.precision,
         folder=folder,
     )
 

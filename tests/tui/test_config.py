@@ -7,6 +7,7 @@ from tui.config import BY_DATA, FieldError, RunConfig, read_config, read_layers,
 GOOD = {
     "data": "digits", "layers": "64 32", "activation": "relu", "init": "he", "optimizer": "sgd",
     "learning_rate": "0.001", "batch_size": "32", "epochs": "5000", "seed": "0", "cell": BY_DATA, "device": "cpu",
+    "precision": "float",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ async def test_shows_the_configuration_and_the_choices_of_the_backend():
         assert drawer.texts() == {
             "data": "digits", "layers": "64 32", "cell": BY_DATA, "activation": "relu", "init": "he",
             "optimizer": "sgd", "learning_rate": "0.001", "batch_size": "32", "epochs": "5000", "seed": "0",
-            "device": "cpu",
+            "device": "cpu", "precision": "float",
         }  # fmt: skip
         select = drawer.query_one("#field-data", Select)
         assert {value for _, value in select._options if isinstance(value, str)} == {

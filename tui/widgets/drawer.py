@@ -29,10 +29,11 @@ LABELS = {
     "epochs": "epochs",
     "seed": "seed",
     "device": "device",
+    "precision": "precision",
 }
 # What fastnn calls an argument that a field is for, where it is another word.
 ARGUMENTS = {"name_or_path": "data", "lr": "learning_rate", "rate": "learning_rate"}
-SELECTS = ("data", "cell", "activation", "init", "optimizer", "device")
+SELECTS = ("data", "cell", "activation", "init", "optimizer", "device", "precision")
 
 
 class Choice(Select[str]):
@@ -107,6 +108,7 @@ class Drawer(Vertical):
         self._select("data", [*choices.data, OTHER], OTHER if own else config.data)
         self._select("cell", [BY_DATA, *choices.cells], config.cell or BY_DATA)
         self._select("device", choices.devices, config.device)
+        self._select("precision", choices.precisions, config.precision)
         self._select("activation", choices.activations, config.activation)
         self._select("init", choices.initializers, config.init)
         self._select("optimizer", choices.optimizers, config.optimizer)
