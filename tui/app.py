@@ -22,6 +22,7 @@ from tui.capture import Stream, captured
 from tui.config import RunConfig
 from tui.engine import Engine
 from tui.glyphs import Ascii
+from tui.litter import Litter
 from tui.options import MARKERS, Options, from_environment, without_web
 from tui.screens.dialogs import Palette
 from tui.screens.mode import ModeScreen
@@ -56,6 +57,7 @@ class FastnnApp(App[None]):
         self.actions = remapped(ACTIONS, self.options.keys)
         self.set_keymap(dict(self.options.keys))
         self.frozen: View | None = None
+        self.litter = Litter()
         self.marker = self.options.marker
         self.ascii_only = self.options.ascii
         if self.ascii_only:
@@ -103,6 +105,7 @@ class FastnnApp(App[None]):
         sys.stdout, sys.stderr = (Stream(self.session.journal, name) for name in ("stdout", "stderr"))
         self._switching = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
+        self.litter.begin()
         self.call_after_refresh(self.session.start)
         if not self.is_headless:
             self._listen()
@@ -121,6 +124,7 @@ class FastnnApp(App[None]):
         """End the training thread; it answers between two chunks, but a compilation does not."""
         self.session.close(timeout=0.3)
         sys.setswitchinterval(self._switching)
+        self.litter.end()
 
     def action_command_palette(self) -> None:
         """Open the palette, once."""

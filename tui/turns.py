@@ -15,6 +15,7 @@ PLOT_SECONDS = 0.2
 PAINT = 0.008
 REST = 14.0
 LONGEST_REST = 0.5
+PAINTED = 0.1  # after a frame was drawn, it is on the screen
 
 
 def same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -35,7 +36,7 @@ class Turns:
     def __init__(self) -> None:
         self._shown: dict[Hashable, tuple[tuple[Any, ...], float]] = {}
         self._next = 0
-        self._rest_until = 0.0
+        self._drawn = self._rest_until = 0.0
 
     def current(self, plot: Hashable, key: tuple[Any, ...]) -> bool:
         """Whether the plot shows this already."""
@@ -51,8 +52,13 @@ class Turns:
         """Whether the last frame is not paid for yet."""
         return now < self._rest_until
 
+    def idle(self, now: float) -> bool:
+        """Whether the last frame is painted and the next one is not due: the time for what else there is to do."""
+        return self._drawn + PAINTED <= now < self._rest_until
+
     def rest(self, began: float, ended: float) -> None:
         """A frame has been drawn: leave the processor to training."""
+        self._drawn = ended
         self._rest_until = ended + min(REST * (ended - began + PAINT), LONGEST_REST)
 
     def pick(self, plots: Sequence[Hashable], keys: Sequence[tuple[Any, ...]], now: float) -> int | None:

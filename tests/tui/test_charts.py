@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tui.widgets.axes import linear_axis, log_axis
 from tui.widgets.charts import MIN_HEIGHT, MIN_WIDTH, STYLES, Chart, Line, Look, histogram_chart, line_chart, smoothed
-from tui.widgets.figure import MARKERS
+from tui.widgets.dots import MARKERS
 
 HARD = {
     "one point": [1.5],

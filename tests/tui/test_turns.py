@@ -1,7 +1,10 @@
 """Plots take turns, and rest in proportion to what drawing costs."""
 
+import gc
+
 import numpy as np
 
+from tui.litter import FEW, Litter
 from tui.turns import LONGEST_REST, PAINT, PLOT_SECONDS, REST, Turns, same
 
 PLOTS = ["loss", "L1", "L2"]
@@ -70,3 +73,27 @@ def test_keys_are_compared_by_identity_and_small_ones_by_value():
     array = np.zeros(3)
     assert same((array, "a", 1.5), (array, "".join(["a"]), 3 / 2))
     assert not same((array,), (array.copy(),)) and not same((1,), (2,)) and not same((1,), (1, 1))
+
+
+def test_there_is_time_for_other_things_between_a_painted_frame_and_the_next():
+    turns = Turns()
+    turns.rest(1.0, 1.01)
+    assert not turns.idle(1.05) and turns.resting(1.05)  # it is being painted
+    assert turns.idle(1.15)
+    assert not turns.idle(2.0)  # the next one is due
+
+
+def test_the_collector_is_held_while_frames_are_drawn_and_given_back():
+    before, litter = gc.get_threshold(), Litter()
+    litter.begin()
+    try:
+        gc.collect()
+        keep = [[number] for number in range(FEW // 2)]
+        litter.collect()
+        assert gc.get_count()[0] >= len(keep)
+        keep += [[number] for number in range(FEW)]
+        litter.collect()
+        assert gc.get_count()[0] < FEW
+    finally:
+        litter.end()
+    assert gc.get_threshold() == before

@@ -157,6 +157,8 @@ class ModeScreen(Commands, Screen[None]):
             self._draw_awaited()
         elif not resting:
             self._draw_some(view, began)
+        if self.turns.idle(began):
+            self.ui.litter.collect()
 
     def _is_due(self, view: View, now: float, resting: bool) -> bool:
         """Whether to write the numbers: at once when something was done, else along with the plots, as one can read."""

@@ -12,11 +12,8 @@ from fastnn.experiments.parts import Diagram
 from tui.colors import diverging
 from tui.widgets.canvas import pack
 from tui.widgets.cells import RGB, Cells, packed
-from tui.widgets.figure import MARKERS
+from tui.widgets.dots import MARKERS, characters
 
-_BRAILLE = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-_QUARTER = np.array([[1, 2], [4, 8]])
-_QUARTERS = np.array(list(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"))
 LEFT, RIGHT = 4, 4  # cells beside the nodes, for their names
 
 
@@ -35,7 +32,7 @@ class _Dots:
     """Dots of straight links over cells; the link that comes last gives a cell its color."""
 
     def __init__(self, width: int, height: int, marker: str) -> None:
-        self.name, (_, self.across, self.down) = marker, MARKERS[marker]
+        self.marker, (self.across, self.down) = marker, MARKERS[marker]
         self.dots = np.zeros((height * self.down, width * self.across), bool)
         self.color = np.full((height, width), -2, np.int64)
 
@@ -50,13 +47,7 @@ class _Dots:
     def onto(self, cells: Cells) -> None:
         """Draw over what is there."""
         height, width = self.color.shape
-        shape = (height, self.down, width, self.across)
-        if self.name == "ascii":
-            chars = np.where(self.dots, ".", " ")
-        else:
-            bits = _BRAILLE if self.name == "braille" else _QUARTER
-            codes = np.einsum("hdwa,da->hw", self.dots.reshape(shape), bits)
-            chars = (codes + 0x2800).astype("<u4").view("<U1") if bits is _BRAILLE else _QUARTERS[codes]
+        chars = characters(self.dots, self.marker, ".")
         used = self.color > -2
         cells.chars[:height, :width][used] = chars[used]
         cells.front[:height, :width][used] = self.color[used]

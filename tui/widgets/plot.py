@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.color import Color
 from textual.content import Content
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -73,6 +74,10 @@ class Plot(Widget):
             self._build()
         strips = self._strips or ()
         return strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Without the one that gives colors of the terminal fixed values: here are none, and it copies every line."""
+        return [found for found in super().get_line_filters() if not isinstance(found, ANSIToTruecolor)]
 
     # What drawing may ask for
 
