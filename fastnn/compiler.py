@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache, wraps
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import llvmlite
@@ -29,7 +30,8 @@ import platformdirs
 from numba.core import config, registry
 from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult
 from numba.core.serialize import dumps
 
 # "contract" lets LLVM fuse a multiply and an add; "nsz" ignores the sign of zero. NaN and Inf keep their meaning
@@ -283,6 +285,28 @@ class DiskCache(_Cache):
                 raise
 
 
+# ---- inner functions -------------------------------------------------------------------------------------------------
+
+
+class _Linked(JITCodeLibrary):
+    """Optimized code that others link into theirs: no machine code is made of it alone."""
+
+    codegen = SimpleNamespace(set_env=lambda name, environment: None)  # where Python's objects would be noted
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]
+        self._verify_declare_only_symbols()  # type: ignore[no-untyped-call]
+        self._finalized = True
+
+
+class _InnerCompiler(Compiler):
+    """Numba's, with machine code left to the kernels that call the function."""
+
+    def __init__(self, typing: Any, target: Any, library: Any, *rest: Any) -> None:
+        linked = library or _Linked(target.codegen(), "inner")  # type: ignore[no-untyped-call]
+        super().__init__(typing, target, linked, *rest)  # type: ignore[no-untyped-call]
+
+
 # ---- decorators ------------------------------------------------------------------------------------------------------
 
 _names: set[str] = set()
@@ -305,7 +329,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def inner(function: Callable[..., Any]) -> Any:
     """Compile a function that only kernels call; its machine code is kept as part of theirs."""
-    return numba.njit(**_INNER, **FLAGS)(function)
+    return numba.njit(pipeline_class=_InnerCompiler, **_INNER, **FLAGS)(function)
 
 
 def standalone(inner: Any) -> Any:

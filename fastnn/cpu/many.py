@@ -163,7 +163,8 @@ def leave(net, work, data, run, many, lanes, lane, count, goal):
     per_epoch = (run.order.size + run.batch - 1) // run.batch
     if run.validation.samples > 0 and (many.steps[n] + count) % per_epoch == 0:
         exchange(net, work, many, n, False)
-        train.train(net, work, data, of_chunk(run, (0, 0, many.coefficients[0][:0])), 0)
+        # The worker is no literal 0: of that, train would be compiled again.
+        train.train(net, work, data, of_chunk(run, (0, 0, many.coefficients[0][:0])), np.int64(0))
     record(of_lane(run, (lanes.losses[lane], lanes.hits[lane])), many, n, count, per_epoch)
     return int(many.state[n] == TRAINING)
 
@@ -183,7 +184,7 @@ def train_one(net, work, data, run, many, n, goal):
         step = many.steps[n]
         count = min(most, goal - step, per_epoch - step % per_epoch)
         rows = many.coefficients[many.table[n]][step - many.begin : step - many.begin + count]
-        train.train(net, work, data, of_chunk(run, (many.first[n] + step, count, rows)), 0)
+        train.train(net, work, data, of_chunk(run, (many.first[n] + step, count, rows)), np.int64(0))
         if finite(run.losses, count) and finite(net.parameters, net.parameters.size):
             exchange(net, work, many, n, True)
             record(run, many, n, count, per_epoch)
