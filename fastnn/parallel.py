@@ -19,7 +19,7 @@ from fastnn.optimizers import Optimizer
 from fastnn.ranks import gathered
 from fastnn.task import Task
 
-_NEEDED = ("Get_rank", "Get_size", "Allgather")
+_NEEDED = ("Get_rank", "Get_size", "Allgather", "Alltoall")
 
 
 @contextmanager

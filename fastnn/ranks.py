@@ -1,8 +1,9 @@
 """One network trained by several processes together, each with its own copy of it and a share of every batch.
 
-A rank finds the gradient of its own rows, as a share of the batch's mean. All exchange what they found, add it up in
-the order of ranks, and make the update by the sum. Every rank adds the same numbers in the same order, so their
-parameters stay the same bits, and are so again in the next run. Each device has a Runner that does it, in `parallel`.
+A rank finds the gradient of its own rows, as a share of the batch's mean. Of a part of the parameters each rank gets
+what all of them found, adds it up in the order of ranks, and sends the sum to all; every rank makes the update by it.
+So their parameters stay the same bits, and are so again in the next run. Each device has a Runner that does it, in
+`parallel`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,15 @@ class Shared(BaseRunner):
     def __init__(self, comm: Any, *args: Any, **options: Any) -> None:
         self._comm, self._rank, self._ranks = comm, comm.Get_rank(), comm.Get_size()
         super().__init__(*args, **options)
-        self._all = np.empty((self._ranks, self.parameters.size), self.architecture.F)
+
+    def _take_memory(self, new: Callable[[int], np.ndarray]) -> None:
+        """Make `own` and `whole` of what new(numbers) gives; zeros behind them let every rank's part be as long."""
+        count = self.parameters.size
+        part = -(-count // self._ranks)
+        self._padded = new(self._ranks * part), new(self._ranks * part)
+        self._parts = np.empty((self._ranks, part), self.architecture.F)
+        self._padded[0][count:] = 0
+        self.own, self.whole = (array[:count] for array in self._padded)
 
     def agreed(self, steps: int) -> int:
         # Ranks must exchange as often as each other, to the last step of a chunk that diverges and is done again.
@@ -72,13 +81,23 @@ class Shared(BaseRunner):
         scores = [NO_EPOCH]
         for s in range(steps):
             find(s)
-            self._comm.Allgather(self.own, self._all)
-            np.copyto(self.whole, self._all[0])
-            with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
-                for other in self._all[1:]:
-                    np.add(self.whole, other, out=self.whole)
+            self._exchange()
             update(s)
             self.step += 1
             if self.step % self.per_epoch == 0 and self.validation.samples:
                 scores.append(np.array([score()]))
         return np.concatenate(scores)
+
+    def _exchange(self) -> None:
+        """Add up the `own` of all ranks into everyone's `whole`.
+
+        A rank sends and receives two gradients at most, however many ranks there are. To gather all of them took as
+        long for two ranks, and twice as long for four (0.7 and 5.8 million numbers, within a machine).
+        """
+        own, whole = self._padded
+        self._comm.Alltoall(own, self._parts)
+        total = self._parts[0]
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
+            for other in self._parts[1:]:
+                np.add(total, other, out=total)
+        self._comm.Allgather(total, whole)

@@ -32,7 +32,9 @@ class Alone:
         return 1
 
     def Allgather(self, values: np.ndarray, found: np.ndarray) -> None:
-        found[0] = values
+        found.reshape(values.shape)[...] = values
+
+    Alltoall = Allgather
 
 
 Part = tuple[str, Callable[[], Any]]
@@ -85,6 +87,9 @@ def parts(dtype: str) -> Iterator[Part]:
             pass
         train.fill_order(np.arange(2), 0, 0)  # after a chunk that diverged
 
+    def together(loss: str) -> None:
+        Ensemble([2, 2], 2, dtype=dtype).fit(x, y[LOSSES[loss].labels], loss=loss, batch_size=2)
+
     yield "training", fit
     yield from ((f"activation {name}", partial(fit, Dense(2, name))) for name in ACTIVATIONS)
     yield "dropout", partial(fit, Dropout(0.1))
@@ -99,7 +104,7 @@ def parts(dtype: str) -> Iterator[Part]:
     yield "prediction", predict
     yield "watching", watch
     yield "ranks", lambda: Network([2, 2], dtype=dtype).fit(x, labels, batch_size=2, comm=Alone())
-    yield "ensembles", lambda: Ensemble([2, 2], 2, dtype=dtype).fit(x, labels, batch_size=2)
+    yield from ((f"ensembles, loss {name}", partial(together, name)) for name in LOSSES)
 
 
 def warm_up(dtypes: Iterable[str] = tuple(DTYPES), show: Callable[[int, int, str], None] | None = None) -> Warmth:

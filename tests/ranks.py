@@ -29,9 +29,17 @@ class Rank:
     def Allgather(self, values: np.ndarray, found: np.ndarray) -> None:
         self.values[self.number] = values
         self._meet()
-        for place, value in zip(found, self.values, strict=True):
+        for place, value in zip(found.reshape(len(self.values), *values.shape), self.values, strict=True):
             assert value.dtype == found.dtype and value.shape == place.shape
             place[...] = value
+        self._meet()
+
+    def Alltoall(self, values: np.ndarray, found: np.ndarray) -> None:
+        self.values[self.number] = values.reshape(found.shape)
+        self._meet()
+        for place, value in zip(found, self.values, strict=True):
+            assert value.dtype == found.dtype
+            place[...] = value[self.number]
         self._meet()
 
     def _meet(self) -> None:

@@ -351,7 +351,7 @@ def test_all_that_compiled_code_reads_is_in_the_hash() -> None:
                 inside = [f"{node.module}.{alias.name}" for alias in node.names]
                 modules = [m for m in inside if (PACKAGE.parent / (m.replace(".", "/") + ".py")).exists()]
                 for module in modules or [node.module]:
-                    host = ("fastnn.errors", "fastnn.runner")  # of which nothing is compiled
+                    host = ("fastnn.errors", "fastnn.ranks", "fastnn.runner")  # of which nothing is compiled
                     assert module in hashed or module in host, f"{name} imports {module}"
 
 

@@ -24,7 +24,7 @@ class Runner(Shared, engine.Runner):
     def _build(self, *args: Any) -> None:
         super()._build(*args)
         count, F = self.parameters.size, self.architecture.F
-        self.own, self.whole = engine.aligned(count, F), engine.aligned(count, F)
+        self._take_memory(lambda numbers: engine.aligned(numbers, F))
         squares = np.zeros(-(-count // PART))
         self.works = {n: work._replace(whole=self.whole, squares=squares) for n, work in self.works.items()}
 

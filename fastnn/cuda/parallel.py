@@ -59,7 +59,7 @@ class Runner(Shared, engine.Runner):
     def _build(self, *args: Any) -> None:
         super()._build(*args)
         with guarded("memory was locked"):
-            self.own, self.whole = (cuda.pinned_array(self.parameters.size, self.architecture.F) for _ in range(2))
+            self._take_memory(lambda numbers: cuda.pinned_array(numbers, self.architecture.F))
 
     def taken(self, rows: int) -> int:
         begin, end = self.share(rows)
