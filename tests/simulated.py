@@ -101,7 +101,7 @@ def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:
     deep = [*inside, fnn.LSTM(2, return_sequences=True), fnn.Dropout(0.2), fnn.GRU(3, truncate=1)]
     whole = [
         fnn.GRU(2, return_sequences=True, truncate=1),
-        fnn.Recurrent(3, return_sequences=True),
+        fnn.Recurrent(3, return_sequences=True, truncate=1),
         fnn.Dense(2, "relu"),
     ]
     for name, layers, y in (
@@ -130,8 +130,12 @@ def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
     grouped, plain = products.Shape(4, 4, 4, 2, 2, 2), products.Shape(8, 4, 2, 4, 2, 1)
     products.TINY = products.Shapes(grouped, grouped, plain)
     yield from training(dtype)
-    steps.TINY = steps.Slice(2, 3, 4)
+    steps.TINY = steps.Slice(2, 3, 4, 3, 2, 1)
     yield from sequences(dtype, "lstm and gru")
+    steps.TINY = steps.Slice(2, 6, 4, 3, 2, 1)
+    assert steps.share(np.float32, steps.TINY, 3) == 2
+    for name in ("recurrent", "time steps"):
+        yield from sequences(dtype, name)
 
 
 def deep_sequences(dtype: str) -> Iterator[tuple[str, float]]:

@@ -32,8 +32,9 @@ from fastnn.losses import LOSSES
 if toolkit_missing() is not None:
     pytest.skip("CUDA's compiler libraries are not installed", allow_module_level=True)
 
-# What blocks of 256 threads may take so that two of them fit on a multiprocessor: 65,536 / 512.
-MOST_REGISTERS = 128
+# What blocks of 256 threads may take so that two of them fit on a multiprocessor: 65,536 / 512. One that holds weights
+# of recurrent layers is alone there.
+MOST_REGISTERS, HOLDING = 128, {"steps 1": 208}
 MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
 
 NUMBER = {np.float32: types.float32, np.float64: types.float64}
@@ -129,7 +130,7 @@ def test_single_precision(name: str, tmp_path: Path) -> None:
     ptx = compiled(np.float32, name)
     assert ("mma.sync.aligned.m16n8k8" in ptx) == ("tensor" in name)
     assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
-    assert assemble(ptx, tmp_path) <= MOST_REGISTERS
+    assert assemble(ptx, tmp_path) <= HOLDING.get(name, MOST_REGISTERS)
 
 
 @pytest.mark.slow
@@ -150,9 +151,11 @@ def assemble(ptx: str, folder: Path) -> int:
         report = subprocess.run(command, capture_output=True, text=True, check=False)
         assert report.returncode == 0, report.stderr
         numbers = {
-            what: int(n) for n, what in re.findall(r"(\d+) (bytes spill \w+|registers|bytes smem)", report.stderr)
+            what: int(n)
+            for n, what in re.findall(r"(\d+) (bytes spill \w+|bytes stack frame|registers|bytes smem)", report.stderr)
         }
         assert numbers["bytes spill stores"] == numbers["bytes spill loads"] == 0, (architecture, report.stderr)
+        assert numbers["bytes stack frame"] == 0, (architecture, report.stderr)  # arrays of a thread are in registers
         assert numbers.get("bytes smem", 0) <= MOST_SHARED, numbers
         registers.append(numbers["registers"])
     return max(registers)

@@ -2,8 +2,9 @@
 
 Rows never meet and time is inside a row, so there is no barrier but the block's own, and one launch does forward pass,
 loss and backpropagation through time. Numbers lie time step after time step, (T, rows, units), as on the CPU: the
-gradient of every matrix is one sum over T * rows terms in the tile phase. A thread has one column of a product for all
-rows of its block; a step's inputs go through shared memory, and the weights, which every step reads again, stay in the
+gradient of every matrix is one sum over T * rows terms in the tile phase. A thread has one column of a product for some
+rows, of several time steps where they do not wait for each other; what it multiplies goes through shared memory. The
+weights of simple recurrent layers stay in registers (`resident`); others, which every step reads again, stay in the
 multiprocessor's first cache (up to 256 KB on an H100, the recurrent weights of a GRU of 128 units), a line of them at
 once: so backward passes read transposes, which a kernel of their own makes at the beginning of a step.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import formulas
+from fastnn.cuda import formulas, resident
 from fastnn.cuda.phases import BATCH, SEED, SLOT, STEP, THREADS, batch_of
 from fastnn.cuda.steps import (
     BACK,
@@ -35,6 +36,7 @@ from fastnn.cuda.steps import (
     READ,
     READ_SKIP,
     RW,
+    SHARE,
     SKIP,
     STEPS,
     SUMS,
@@ -84,50 +86,75 @@ def _take(F: type, cut: Slice) -> Any:
 
 @lru_cache
 def _forward(F: type, cut: Slice) -> Any:
-    """The function for a layer's outputs in all time steps."""
-    add, value, cell = add_products(F, cut), formulas.activations(F)[0], cell_forward(F, cut)
-    rows, threads, zero, kind = cut.rows, cut.threads, F(0), number(F)
+    """The function for a layer's outputs in all time steps: what its inputs give to all sums, then step after step."""
+    add, add_together, cell = add_products(F, cut, cut.rows), add_products(F, cut, cut.together), cell_forward(F, cut)
+    value, stay, kind, zero = formulas.activations(F)[0], resident.forward(F, cut), number(F), F(0)
+    rows, together, threads = cut.rows, cut.together, cut.threads
 
     @device
-    def forward(parameters, buffer, table, slopes, layer, batch, m0, lines, held):
-        width, units, columns = table[layer, IN], table[layer, UNITS], table[layer, SUMS]
-        loops, apart, gated = table[layer, CELL] != U(0), table[layer, S] != table[layer, Z], columns != units
+    def forward(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts):
+        width, columns, dense = table[layer, IN], table[layer, SUMS], table[layer, CELL] == U(0)
+        x = U(table[layer, READ] + (table[layer, READ_SKIP] * batch + m0) * width)
+        sums, all_rows = cuda.local.array(together, kind), U(table[layer, STEPS] * lines)
+        for e0 in range(U(0), all_rows, U(together)):
+            some = U(min(U(together), all_rows - e0))
+            for n0 in range(U(0), columns, U(threads)):
+                column = U(n0 + U(cuda.threadIdx.x))
+                bias = parameters[table[layer, B] + column] if column < columns else zero
+                for r in range(together):
+                    sums[r] = bias
+                add_together(
+                    buffer, x, U(e0), some, lines, batch, width, parameters, table[layer, W], columns, column, held,
+                    sums,
+                )  # fmt: skip
+                for r in range(together):
+                    if U(r) < some and column < columns:
+                        at, y = U(e0 + U(r)), sums[r]
+                        if dense:
+                            y = value(table[layer, CODE], y, slopes[layer])
+                        buffer[table[layer, Z] + (at // lines * batch + m0 + at % lines) * columns + column] = y
+        if dense:
+            return
+        cuda.syncthreads()
+        if table[layer, SHARE] != U(0):
+            stay(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts)
+        else:
+            through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held)
+
+    @device
+    def through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held):
+        units, columns = table[layer, UNITS], table[layer, SUMS]
+        apart, gated = table[layer, S] != table[layer, Z], columns != units
         sums = cuda.local.array(rows, kind)
         for t in range(U(0), table[layer, STEPS]):
-            x = U(table[layer, READ] + ((table[layer, READ_SKIP] + t) * batch + m0) * width)
             before = U(table[layer, H] + m0 * units)
             if t > U(0):
                 before = U(before + (t - U(1)) * batch * units)
             for n0 in range(U(0), columns, U(threads)):
                 column = U(n0 + U(cuda.threadIdx.x))
-                bias, own = zero, zero
-                if column < columns:
-                    bias = parameters[table[layer, B] + column]
-                    if apart:
-                        own = parameters[table[layer, RB] + column]
+                at = U(table[layer, S] + (t * batch + m0) * columns + column)
                 for r in range(rows):
-                    sums[r] = bias
-                add(buffer, x, lines, width, parameters, table[layer, W], columns, column, held, sums)
-                if apart:
-                    store(buffer, table[layer, Z], t, batch, m0, lines, columns, column, sums)
-                    for r in range(rows):
-                        sums[r] = own
-                if loops and t > U(0):
-                    add(buffer, before, lines, units, parameters, table[layer, RW], columns, column, held, sums)
-                if not gated:
-                    for r in range(rows):
-                        sums[r] = value(table[layer, CODE], sums[r], slopes[layer])
-                store(buffer, table[layer, S], t, batch, m0, lines, columns, column, sums)
+                    sums[r] = zero
+                    if U(r) < lines and column < columns:
+                        if apart:
+                            sums[r] = parameters[table[layer, RB] + column]
+                        else:
+                            sums[r] = buffer[at + U(r) * columns]
+                if t > U(0):
+                    add(
+                        buffer, before, U(0), lines, lines, batch, units, parameters, table[layer, RW], columns,
+                        column, held, sums,
+                    )  # fmt: skip
+                for r in range(rows):
+                    if U(r) < lines and column < columns:
+                        y = sums[r]
+                        if not gated:
+                            y = value(table[layer, CODE], y, slopes[layer])
+                        buffer[at + U(r) * columns] = y
             if gated:
                 cuda.syncthreads()
                 cell(buffer, table, layer, U(t), batch, m0, lines)
             # The next step's sum begins with a barrier.
-
-    @device
-    def store(buffer, at, t, batch, m0, lines, columns, column, sums):
-        for r in range(rows):
-            if U(r) < lines and column < columns:
-                buffer[at + (t * batch + m0 + U(r)) * columns + column] = sums[r]
 
     return forward
 
@@ -135,14 +162,14 @@ def _forward(F: type, cut: Slice) -> Any:
 @lru_cache
 def _backward(F: type, cut: Slice) -> Any:
     """The function for a layer's deltas in all time steps, and the derivatives by what the layer before puts out."""
-    add, cell, derivative = add_products(F, cut), cell_backward(F, cut), formulas.activations(F)[1]
-    dropped, rows, threads, zero, kind, none = (
-        formulas.dropout(F), cut.rows, cut.threads, F(0), number(F), np.uint64(0)
-    )  # fmt: skip
+    add, add_together, cell = add_products(F, cut, cut.rows), add_products(F, cut, cut.together), cell_backward(F, cut)
+    derivative, dropped, stay = formulas.activations(F)[1], formulas.dropout(F), resident.backward(F, cut)
+    rows, together, threads, zero, kind, none = cut.rows, cut.together, cut.threads, F(0), number(F), np.uint64(0)
 
     @device
-    def through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held, sums):
+    def through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held):
         units, columns, steps = table[layer, UNITS], table[layer, SUMS], table[layer, STEPS]
+        sums = cuda.local.array(rows, kind)
         cut_every, gated = table[layer, CUT], columns != units
         keeps = gated or table[layer, WHOLE] != U(0)  # whether there is something at D before the product is added
         fresh = True
@@ -160,19 +187,23 @@ def _backward(F: type, cut: Slice) -> Any:
                     for r in range(rows):
                         sums[r] = zero
                     if not ends:
-                        add(buffer, dz, lines, columns, turned, table[layer, RBACK], units, column, held, sums)
+                        add(
+                            buffer, dz, U(0), lines, lines, batch, columns, turned, table[layer, RBACK], units, column,
+                            held, sums,
+                        )  # fmt: skip
                     for r in range(rows):
                         if U(r) < lines and column < units:
                             at = U(table[layer, D] + ((t - U(1)) * batch + m0 + U(r)) * units + column)
                             buffer[at] = sums[r] + (buffer[at] if keeps else zero)
 
     @device
-    def backward(buffer, turned, table, slopes, edges, scales, state, s, layer, batch, m0, lines, held):
+    def backward(buffer, turned, table, slopes, edges, scales, state, s, layer, batch, m0, lines, held, parts):
         width, units, columns, steps = table[layer, IN], table[layer, UNITS], table[layer, SUMS], table[layer, STEPS]
-        sums = cuda.local.array(rows, kind)
         cuda.syncthreads()
-        if table[layer, CELL] != U(0):
-            through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held, sums)
+        if table[layer, SHARE] != U(0):
+            stay(buffer, turned, table, slopes, layer, batch, m0, lines, held, parts)
+        elif table[layer, CELL] != U(0):
+            through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held)
         else:
             for e in range(U(cuda.threadIdx.x), U(steps * lines * units), U(threads)):
                 line = U(e // units)
@@ -183,17 +214,22 @@ def _backward(F: type, cut: Slice) -> Any:
                 )
         if layer == U(0):
             return
-        below = U(layer - U(1))
-        for t in range(U(0), steps):
-            dz = U(table[layer, DZ] + (t * batch + m0) * columns)
+        below, dz = U(layer - U(1)), U(table[layer, DZ] + m0 * columns)
+        sums, all_rows = cuda.local.array(together, kind), U(steps * lines)
+        for e0 in range(U(0), all_rows, U(together)):
+            some = U(min(U(together), all_rows - e0))
             for n0 in range(U(0), width, U(threads)):
                 column = U(n0 + U(cuda.threadIdx.x))
-                for r in range(rows):
+                for r in range(together):
                     sums[r] = zero
-                add(buffer, dz, lines, columns, turned, table[layer, BACK], width, column, held, sums)
-                for r in range(rows):
-                    if U(r) < lines and column < width:
-                        line, d = U(t * batch + m0 + U(r)), sums[r]
+                add_together(
+                    buffer, dz, U(e0), some, lines, batch, columns, turned, table[layer, BACK], width, column, held,
+                    sums,
+                )  # fmt: skip
+                for r in range(together):
+                    if U(r) < some and column < width:
+                        at, d = U(e0 + U(r)), sums[r]
+                        line = U(at // lines * batch + m0 + at % lines)
                         if edges[layer] != none:
                             d = dropped(
                                 d, edges[layer], scales[layer], state[SEED], state[STEP] + s, layer, line, column
@@ -247,14 +283,16 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
     are counted.
     """
     take, forward, lose, backward = _take(F, cut), _forward(F, cut), _lose(F, cut, loss), _backward(F, cut)
-    height, size, kind = cut.rows, cut.rows * cut.chunk, number(F)
+    height, size, kind = cut.rows, max(cut.rows, cut.together) * cut.chunk, number(F)
+    shares = cut.rows * cut.threads
 
-    @kernel(cut.threads, F, cut, loss)
+    @kernel(cut.threads, F, cut, loss, blocks=cut.blocks)
     def all_steps(
         parameters, turned, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses,
         hits, passes, s,
     ):  # fmt: skip
         held = cuda.shared.array(size, kind, ALIGNED)
+        parts = cuda.shared.array(shares, kind)
         first, batch = batch_of(state, s)
         m0 = U(cuda.blockIdx.x) * U(height)
         if m0 >= batch:
@@ -262,7 +300,7 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
         lines, layers = U(min(U(height), batch - m0)), U(table.shape[0])
         for layer in range(U(0), layers):
             take(inputs, buffer, table, edges, scales, order, state, s, U(layer), first, batch, m0, lines)
-            forward(parameters, buffer, table, slopes, U(layer), batch, m0, lines, held)
+            forward(parameters, buffer, table, slopes, U(layer), batch, m0, lines, held, parts)
             cuda.syncthreads()
         if passes == U(FORWARD):
             return
@@ -274,7 +312,7 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
             return
         for back in range(U(1), U(layers + U(1))):
             behind = U(layers - back)
-            backward(buffer, turned, table, slopes, edges, scales, state, s, behind, batch, m0, lines, held)
+            backward(buffer, turned, table, slopes, edges, scales, state, s, behind, batch, m0, lines, held, parts)
 
     return all_steps
 

@@ -68,6 +68,7 @@ def layout(architecture: Architecture, batch: int, steps: int, *, training: bool
             below, units, columns, KINDS[loop.cell] if loop else 0, CODES[architecture.activations[layer]], steps,
             whole, cut, w, b, rw, rb, back, rback, raw, skip, read, lag, z, h, s, c, d, dz, ds, dc,
             space.take(going, batch), space.take(going, batch), last_skip, going,
+            fields.share(F, fields.slice_for(batch), units) if cell is not None and not gated else 0,
         )  # fmt: skip
         matrices.append((below, columns, w, b, read, 0, dz, steps, lag, 0))
         if cell is not None:

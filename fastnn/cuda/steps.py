@@ -20,23 +20,28 @@ from fastnn.cuda.target import SIMULATED, cuda, device, number
 # weight, bias, recurrent weight and bias among the parameters, and of the transposes of both weights among those. Then
 # places in the buffer: what the layer before puts out, of which `SKIP` steps come before those it reads; what it reads,
 # after dropout, and the steps before; sums or gates, outputs, recurrent sums, memory, and the derivatives by outputs,
-# sums, recurrent sums and memory; losses and hits of all steps (of the last layer).
+# sums, recurrent sums and memory; losses and hits of all steps (of the last layer). SHARE: terms of a recurrent sum
+# that a thread of `resident` holds the weights of; 0: they are read in each time step.
 (IN, UNITS, SUMS, CELL, CODE, STEPS, WHOLE, CUT, W, B, RW, RB, BACK, RBACK, RAW, SKIP, READ, READ_SKIP, Z, H, S, C, D,
- DZ, DS, DC, LOSSES, HITS, LAST_SKIP, GOING) = range(FIELDS := 30)  # fmt: skip
+ DZ, DS, DC, LOSSES, HITS, LAST_SKIP, GOING, SHARE) = range(FIELDS := 31)  # fmt: skip
 
 GATES = max(cell.gates for cell in CELLS.values())
 U = np.uint32
 
 
 class Slice(NamedTuple):
-    """A block's rows and threads, and the terms of a sum that go through shared memory at once, a multiple of 4."""
+    """A block's rows and threads, the terms of a sum that go through shared memory at once, a multiple of 4, the rows
+    of several time steps that share what is read of a matrix, and how a block's registers are used."""
 
     rows: int
     threads: int
     chunk: int
+    together: int
+    held: int  # numbers of float32 that a thread may hold over all time steps
+    blocks: int  # on a multiprocessor at once
 
 
-FEW, MANY, TINY = Slice(1, 256, 128), Slice(4, 256, 128), Slice(2, 1, 4)
+FEW, MANY, TINY = Slice(1, 256, 128, 8, 64, 1), Slice(4, 256, 128, 4, 16, 2), Slice(2, 1, 4, 2, 2, 1)
 MULTIPROCESSORS = 132  # of an H100: a batch of no more rows has a block for each
 
 
@@ -47,39 +52,56 @@ def slice_for(batch: int) -> Slice:
     return FEW if batch <= MULTIPROCESSORS else MANY
 
 
+def held(F: type, cut: Slice) -> int:
+    """Numbers of type F that a thread may hold."""
+    return cut.held * 4 // np.dtype(F).itemsize
+
+
+def share(F: type, cut: Slice, units: int) -> int:
+    """Terms of each recurrent sum that a thread takes where a block holds all units * units weights; 0: it cannot."""
+    if not units <= min(cut.threads, cut.chunk):
+        return 0
+    block = min(4, held(F, cut))  # read at once
+    terms = -(-units // (cut.threads // units))
+    terms = -(-terms // block) * block
+    return terms if terms <= held(F, cut) else 0
+
+
 @lru_cache
-def add_products(F: type, cut: Slice) -> Any:
-    """The function that adds the products of the block's rows with a matrix to a thread's sums, one a row."""
-    rows, threads, chunk = cut
+def add_products(F: type, cut: Slice, rows: int) -> Any:
+    """The function that adds the products of `rows` rows with a matrix to a thread's sums, one a row."""
+    threads, chunk = cut.threads, cut.chunk
     kind, zero, four = number(F), F(0), 4
 
     @device
-    def add(buffer, at, lines, K, weights, start, N, column, held, sums):
-        """sums[r] += sum over k < K of buffer[at + r K + k] weights[start + k N + column] for r < lines.
+    def add(buffer, at, begin, some, lines, batch, K, weights, start, N, column, held, sums):
+        """sums[r] += sum over k < K of x[r, k] weights[start + k N + column] for r < some.
 
-        All threads of the block must come here; those with column >= N add nothing. `held` (chunk * rows,) is shared.
+        x are rows of K numbers from `at` on, `lines` of each time step, whose steps are `batch` rows apart: the first
+        is number `begin` of them. All threads of the block must come here; those with column >= N add nothing. `held`
+        (chunk * rows,) is shared.
         """
         thread = U(cuda.threadIdx.x)
         for k0 in range(U(0), U(K), U(chunk)):
             cuda.syncthreads()
             for e in range(thread, U(chunk * rows), U(threads)):
                 term, row = U(e % U(chunk)), U(e // U(chunk))
-                here = zero
-                if row < lines and k0 + term < K:
-                    here = buffer[at + row * K + k0 + term]
+                here, place = zero, U(begin + row)
+                if row < some and k0 + term < K:
+                    here = buffer[at + (place // lines * batch + place % lines) * K + k0 + term]
                 held[term * U(rows) + row] = here
             cuda.syncthreads()
             if column < N:
-                some = U(min(U(chunk), K - k0))
+                terms = U(min(U(chunk), K - k0))
                 w = U(start + k0 * N + column)
                 x = cuda.local.array(four, kind)
-                for k in range(U(0), U(some & U(0xFFFFFFFC)), U(four)):
+                for k in range(U(0), U(terms & U(0xFFFFFFFC)), U(four)):
                     for i in range(four):
                         x[i] = weights[w + (k + U(i)) * N]
                     for i in range(four):
                         for r in range(rows):
                             sums[r] += held[(k + U(i)) * U(rows) + U(r)] * x[i]
-                for left in range(U(some & U(0xFFFFFFFC)), some):
+                for left in range(U(terms & U(0xFFFFFFFC)), terms):
                     last = weights[w + left * N]
                     for r in range(rows):
                         sums[r] += held[left * U(rows) + U(r)] * last

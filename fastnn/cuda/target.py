@@ -77,8 +77,8 @@ def number(F: type) -> Any:
     return types.float32 if np.dtype(F).itemsize == 4 else types.float64
 
 
-def kernel(threads: int, *made_from: Any) -> Device:
-    """Decorator for a kernel that is launched with blocks of `threads` threads, two of them on a multiprocessor.
+def kernel(threads: int, *made_from: Any, blocks: int = 2) -> Device:
+    """Decorator for a kernel that is launched with blocks of `threads` threads, `blocks` of them on a multiprocessor.
 
     Without the second number ptxas keeps to 64 registers where it spills two of them. `made_from` is what the kernel
     is a closure over: its machine code is kept on disk under it.
@@ -89,7 +89,7 @@ def kernel(threads: int, *made_from: Any) -> Device:
     def compile_later(function: Callable[..., Any]) -> Any:
         from fastnn.cuda.disk import KernelCache
 
-        dispatcher = cuda.jit(launch_bounds=(threads, 2))(function)
+        dispatcher = cuda.jit(launch_bounds=(threads, blocks))(function)
         module = function.__module__.rpartition("fastnn.cuda.")[2]
         dispatcher._cache = KernelCache(f"{module}.{function.__name__}", (threads, *made_from))
         return dispatcher
