@@ -333,8 +333,14 @@ def inner(function: Callable[..., Any]) -> Any:
 
 
 def standalone(inner: Any) -> Any:
-    """An inner function that Python calls too: for CUDA's simulator, whose kernels run in Python."""
-    return numba.njit(**FLAGS)(inner.py_func)
+    """An inner function that Python calls too: for CUDA's simulator, whose kernels run in Python.
+
+    Kept on disk under its full name: those of one name differ in the type of their numbers only.
+    """
+    function = inner.py_func
+    dispatcher = numba.njit(**FLAGS)(function)
+    dispatcher._cache = DiskCache(f"standalone.{function.__qualname__.replace('.<locals>', '')}")
+    return dispatcher
 
 
 def scalar(function: Callable[..., Any]) -> Any:
