@@ -56,6 +56,16 @@ def check_cuda() -> None:
         raise DeviceError(f"device: 'cuda' cannot be used: {reason} (`fastnn doctor` shows what was found)")
 
 
+def check_tensor_cores() -> None:
+    """Raises DeviceError for a GPU without TF32."""
+    from fastnn.cuda import target
+
+    if not target.tensor_cores():
+        raise DeviceError(
+            "precision: 'tf32' needs a GPU of compute capability 8.0 or more; expected 'float' on this one"
+        )
+
+
 class OnDevice:
     """What a network knows of the device that computes it. Its parameters are in the host's memory either way."""
 
@@ -94,6 +104,9 @@ class OnDevice:
         if tf32 and (device != "cuda" or self.architecture.F is not np.float32):
             found = f"{np.dtype(self.architecture.F)} on {shown(device)}"
             raise ValueError(f"precision: 'tf32' for {found}; expected a float32 network on 'cuda'")
-        self.engine, self._predictors = Device(device), []
+        engine = Device(device)
+        if tf32:
+            check_tensor_cores()
+        self.engine, self._predictors = engine, []
         self.architecture = self.architecture._replace(tf32=tf32)
         return self

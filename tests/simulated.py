@@ -20,7 +20,7 @@ from numba import cuda
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda import fused, parallel, products, steps
+from fastnn.cuda import fused, parallel, products, steps, target
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 from tests.ranks import on_ranks
@@ -89,6 +89,14 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
         stays = (doubled.device, doubled.precision) == ("cpu", "float")
         wanted = "precision: 'tf32' for float64 on 'cuda'; expected a float32 network on 'cuda'"
         yield "tf32 of float64 is refused", float(not (stays and said == wanted))
+        has, target.tensor_cores = target.tensor_cores, lambda: False
+        try:
+            nets[0].to("cuda", precision="tf32")
+        except fnn.DeviceError as reason:
+            said = str(reason)
+        target.tensor_cores = has
+        old = said.startswith("precision: 'tf32' needs a GPU of compute capability 8.0")
+        yield "tf32 of an old GPU is refused", float(not (old and nets[0].device == "cpu"))
     fused.WIDEST = most
     yield "masks", trained(dtype, fnn.Dense(5, "relu", mask=mask), optimizer=adam)
     yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))

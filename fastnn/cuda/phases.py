@@ -186,7 +186,7 @@ def _of_tiles(what: str, F: type, shape: Shape, tile: Any) -> Any:
         right = cuda.shared.array(slab_b, kind, ALIGNED)
         parts = cuda.shared.array(shares, kind)
         out = cuda.local.array((down, across), kind)
-        m0, n0 = U(cuda.blockIdx.y) * U(rows_of), U(cuda.blockIdx.x) * U(columns_of)
+        m0, n0 = U(cuda.blockIdx.x) * U(rows_of), U(cuda.blockIdx.y) * U(columns_of)
         if m0 < batch_of(state, s)[1]:
             tile(
                 parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0,

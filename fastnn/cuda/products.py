@@ -10,6 +10,7 @@ All indices are unsigned: signed ones carry the code for negative indices (96 re
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -62,15 +63,14 @@ def shapes(F: type, tf32: bool = False) -> Shapes:
 
 
 def tiles(rows: int, columns: int, shape: Shape) -> tuple[int, int]:
-    """How many tiles cover a matrix: (across, down)."""
-    return -(-columns // shape.columns), -(-rows // shape.rows)
+    """How many tiles cover a matrix: (down, across), for a grid may have 2^31 blocks in its first direction only."""
+    return -(-rows // shape.rows), -(-columns // shape.columns)
 
 
 def shape_for(F: type, rows: int, columns: int, tf32: bool = False) -> Shape:
     """The shape of the tiles of a matrix."""
     small, large, _ = shapes(F, tf32)
-    across, down = tiles(rows, columns, large)
-    return large if across * down >= MANY else small
+    return large if math.prod(tiles(rows, columns, large)) >= MANY else small
 
 
 def room(shape: Shape) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int]]:
