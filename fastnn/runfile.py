@@ -165,7 +165,7 @@ def located(data: str, folder: Path) -> str:
     from fastnn.datasets import DATASETS
 
     path = folder / os.path.expanduser(data)
-    if not data or data in DATASETS or not (path.exists() or path.suffix or len(Path(data).parts) > 1):
+    if not data or data in DATASETS or not (os.path.exists(path) or path.suffix or len(Path(data).parts) > 1):
         return data  # also a name that nothing has: the loader says so
     return str(path.absolute())
 

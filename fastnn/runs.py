@@ -88,6 +88,7 @@ class RunFolder:
             path = root / f"{datetime.now():%Y%m%d-%H%M%S}-{words}-{secrets.token_hex(2)}"
             new.rename(path)
         except (OSError, ValueError) as reason:
+            shutil.rmtree(new, ignore_errors=True)
             raise DataError(f"runs: {root}: a folder for the run cannot be made ({reason})") from reason
         return cls(path, RunLock(path))
 
@@ -133,13 +134,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def _guarded(self) -> Any:
-        if self.problem:
-            yield
-            return
         try:
             yield
         except (OSError, DataError, ValueError) as reason:
-            self.problem = f"the run is not kept any more: {reason}"
+            self.problem = self.problem or f"the run is not kept any more: {reason}"
 
     def _append(self, trainer: Any, snapshot: Any) -> None:
         """The epochs that metrics.csv lacks."""
@@ -213,8 +211,9 @@ def _or_none(value: float | None) -> float | None:
 def resume(path: Path, *, data: Any = None, threads: int | None = None) -> tuple[RunFolder, Prepared]:
     """Open the folder at `path`, and put a trainer where its newest checkpoint that can be read is.
 
-    Without any, the run begins again. Raises DataError for a folder that is no run or is being trained already, for a
-    file of data that is not what it was, and whatever fastnn.runfile.build does.
+    Without any checkpoint the run begins again. Raises DataError for a folder that is no run or is being trained
+    already, where no checkpoint fits or can be read, for a file of data that is not what it was, and whatever
+    fastnn.runfile.build does; the folder then stays as it was.
     """
     if not (path / CONFIG).is_file():
         raise DataError(f"{path}: no run is kept there; expected a folder with {CONFIG}")
@@ -234,6 +233,9 @@ def resume(path: Path, *, data: Any = None, threads: int | None = None) -> tuple
                 continue
             folder._checkpoint = step
             break
+        else:
+            if reasons:
+                raise DataError(f"{path}: {reasons[0]}; expected one of this run, or no checkpoint to begin again")
         _cut_metrics(path / METRICS, len(trainer.history.loss))
         folder._rows = len(trainer.history.loss)
         for step, file in checkpoints(path):  # damaged ones, which lie ahead
@@ -242,6 +244,9 @@ def resume(path: Path, *, data: Any = None, threads: int | None = None) -> tuple
         for text in reasons:
             folder.note(text, "warning")
         folder.note(f"taken up again at step {trainer.current_step}")
+    except OSError as reason:
+        lock.release()
+        raise DataError(f"{path}: cannot be taken up again ({reason})") from reason
     except BaseException:
         lock.release()
         raise
@@ -294,7 +299,9 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
 
 
 def _cut_metrics(path: Path, rows: int) -> None:
-    """Keep the first `rows` lines after the head."""
+    """Keep the first `rows` lines after the head; a file that is gone is made anew."""
+    if not path.exists():
+        path.write_text(",".join(COLUMNS) + "\n", "utf-8")
     with open(path, "rb") as file:
         kept = [line for line, _ in zip(file, range(rows + 1), strict=False)]
     if path.stat().st_size != sum(map(len, kept)):

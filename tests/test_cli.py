@@ -194,6 +194,7 @@ def test_fewer_rows_than_a_batch(run: Runner, tmp_path: Path) -> None:
         (["train", "--data", "digit"], "unknown name 'digit'; did you mean 'digits'?"),
         (["train", "--data", "nowhere.csv"], "nowhere.csv: no such file"),
         (["train", "--data", ""], "data: unknown name ''"),
+        (["train", "--data", "x" * 300 + ".csv"], "x.csv: no such file or folder; expected a .csv"),
         (["train", "--label", "y"], "options of digits: unknown name 'label'"),
         (["train", "--activation", "rleu"], "activation: unknown name 'rleu'; did you mean 'relu'?"),
         (["train", "--init", "hee"], "init: unknown name 'hee'; did you mean 'he'?"),

@@ -144,6 +144,35 @@ def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path) -> None:
     same(folder.path, whole(RUN, tmp_path / "straight")[0])
 
 
+def fewer_layers(path: Path) -> None:
+    (path / "config.toml").write_text((path / "config.toml").read_text().replace("[8]", "[5]"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (fewer_layers, "expected one of this run, or no checkpoint to begin again"),
+        (lambda path: (path / "metrics.csv").unlink(), "metrics.csv: cannot be read"),
+        (lambda path: (path / "log.txt").mkdir(), ""),
+    ],
+    ids=["config", "metrics", "log"],
+)
+def test_a_damaged_folder_stays_as_it_was(damage: Callable[[Path], Any], reason: str, tmp_path: Path) -> None:
+    path, _ = whole(RUN, tmp_path)
+    damage(path)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    if reason:
+        for _ in range(2):  # the lock is let go of
+            with pytest.raises(DataError, match=reason):
+                runs.resume(path)
+        assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    else:  # a log that cannot be written ends no training
+        folder, prepared = runs.resume(path)
+        assert train(prepared, folder, 1).state == "finished"
+        folder.note("finished")
+        assert "log.txt" in folder.problem
+
+
 def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
     path, _ = whole(RUN, tmp_path)
     with open(path / "metrics.csv", "a") as file:
@@ -203,6 +232,10 @@ def test_a_full_disk_does_not_end_the_training(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(runs, "replace_file", full)
     last = train(prepared, folder, 6)
     assert last.state == "finished" and "No space left" in folder.problem
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DataError, match="a folder for the run cannot be made"):
+        RunFolder.create(prepared.run, tmp_path / "another")
+    assert list((tmp_path / "another").iterdir()) == []
 
 
 def test_the_list_shows_damaged_runs_and_passes_over_the_rest(tmp_path: Path) -> None:

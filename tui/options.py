@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fastnn.options import Parser
 from tui.glyphs import wants_ascii
 from tui.keymap import default_path, load_keys
 
@@ -76,7 +77,7 @@ def read_options(arguments: argparse.Namespace, environment: Mapping[str, str] =
 
 def from_environment(arguments: Sequence[str] = ()) -> Options:
     """The options of a command line; raises SystemExit for one that cannot be read, KeymapError for a file of keys."""
-    parser = argparse.ArgumentParser(prog="fastnn", allow_abbrev=False)
+    parser = Parser(prog="fastnn", allow_abbrev=False)
     add_options(parser)
     return read_options(parser.parse_args(arguments))
 

@@ -60,12 +60,14 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
     plain = (
         isinstance(name_or_path, str) and not path.suffix and given == path.name
     )  # a name, and no path that is there
-    if given and path.is_dir():
+    # os.path's functions are False where pathlib's raise: for a name that is too long, or a folder of someone else's.
+    if given and os.path.isdir(path):
         reader = _load_folder
-    elif not given or (plain and not path.exists()):
+    elif not given or (plain and not os.path.exists(path)):
         raise unknown("name_or_path", name_or_path, DATASETS)
-    elif not path.is_file():
-        raise DataError(f"{path}: no such file or folder; expected a .csv, .npy or .txt file, or a folder of IDX files")
+    elif not os.path.isfile(path):
+        what = "neither a file nor a folder" if os.path.exists(path) else "no such file or folder"
+        raise DataError(f"{path}: {what}; expected a .csv, .npy or .txt file, or a folder of IDX files")
     elif reader is None:
         raise DataError(
             f"{path}: a file of unknown kind; expected a name that ends in .csv, .npy or .txt, or a folder of IDX files"
@@ -78,7 +80,7 @@ def digest(name_or_path: str) -> str:
     """A hash of the file or folder that `load` would read, by its files' sizes and first 64 MB each; "" for a built-in
     name, and for what cannot be read."""
     path = Path(os.path.expanduser(name_or_path))
-    if name_or_path in DATASETS or not path.exists():
+    if name_or_path in DATASETS or not os.path.exists(path):
         return ""
     found = hashlib.sha256()
     try:
