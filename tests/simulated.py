@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
+from ranks import on_ranks
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
 from fastnn.cuda import fused, parallel, products, steps, target
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
-from tests.ranks import on_ranks
 
 ROWS, CLASSES = 7, 3
 rng = np.random.default_rng(5)

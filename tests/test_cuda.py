@@ -26,8 +26,8 @@ Python = Callable[..., tuple[str, str]]
 
 def simulated(python: Python, *arguments: str) -> dict[str, float]:
     """What `simulated.py` found with these arguments."""
-    code = "import runpy, sys; script = sys.argv.pop(1); runpy.run_path(script, run_name='__main__')"
-    out, _ = python(code, str(HERE / "simulated.py"), *arguments, NUMBA_ENABLE_CUDASIM="1")
+    code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('simulated', run_name='__main__')"
+    out, _ = python(code, str(HERE), *arguments, NUMBA_ENABLE_CUDASIM="1")
     return dict(json.loads(out))
 
 
