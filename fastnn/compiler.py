@@ -332,6 +332,14 @@ def inner(function: Callable[..., Any]) -> Any:
     return numba.njit(pipeline_class=_InnerCompiler, **_INNER, **FLAGS)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into what calls it, for one call to each step: a call would copy every field of its tuples.
+
+    That is 300 numbers for `Net` and `Work`: 0.1 us for each of five calls in a step of 3.8.
+    """
+    return numba.njit(forceinline=True, **_INNER, **FLAGS)(function)
+
+
 def standalone(inner: Any) -> Any:
     """An inner function that Python calls too: for CUDA's simulator, whose kernels run in Python.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.compiler import inner, kernel
+from fastnn.compiler import inlined, inner, kernel
 from fastnn.cpu import abreast, train
 from fastnn.cpu.primitives import add, copy, replacing, store, wait_until
 from fastnn.random import shuffle
@@ -74,7 +74,7 @@ def train_many(net, work, data, run, many, lanes, worker):
         store(done, piece + 1)
 
 
-@inner
+@inlined
 def train_group(net, work, data, run, many, lanes, first, end, begin, goal):
     """Train the networks queue[first : end] to step `goal`; abreast, if they are many that are at `begin`."""
     L, alive = lanes.ones.size, 0
@@ -109,7 +109,7 @@ def train_group(net, work, data, run, many, lanes, first, end, begin, goal):
         step += count
 
 
-@inner
+@inlined
 def step_abreast(net, work, data, run, many, lanes, step, s, position):
     """Step `step` + `s`, batch `position` + `s` of the epoch, of the networks in the lanes."""
     L = lanes.ones.size

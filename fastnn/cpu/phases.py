@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.compiler import inner
+from fastnn.compiler import inlined, inner
 from fastnn.cpu.primitives import begin_again, call, copy, take
 
 # Of a row of Work.matrices: the fields of plan.Matrix.
@@ -156,7 +156,7 @@ def activate(net, layer, buffer, start, rows):
             call(net.forward[layer], (buffer.ctypes.data + (start + r * stride) * F, size, net.slope[layer]))
 
 
-@inner
+@inlined
 def rows_phase(net, work, data, index, scale, step, worker, workers):
     """Forward, loss and deltas of the rows of the batch whose samples are `index` (B,): the worker's and others' left.
 
@@ -187,7 +187,7 @@ def piece(low, high, number, work, workers):
     return start, min(start + rows, high)
 
 
-@inner
+@inlined
 def some_rows(net, work, data, index, low, high, scale, step, worker):
     """Forward, loss and deltas of rows low .. high."""
     if work.unroll != 0:

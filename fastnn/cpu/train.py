@@ -90,13 +90,11 @@ gradient_only = replacing("target", "update", "clip")
 
 
 @inner
-def update_clipped(net, work, rows, coefficients, worker, workers):
-    """The tile phase in four, where the update needs the norm of the whole gradient; False if the work was aborted.
+def update_clipped(net, work, coefficients, worker, workers):
+    """The update after the tile phase, where it needs the norm of the whole gradient; False if the work was aborted.
 
-    Gradients of all tiles, squares of their parts, updates of the same parts, panels: three barriers more.
+    Squares of the gradient's parts, updates of the same parts, panels: three barriers more.
     """
-    plain = gradient_only(work, (work.whole, -1, 0.0))
-    tiles_phase(net, plain, rows, net.one[1:], worker, workers)
     if not wait_for_all(work.barrier, workers):
         return False
     if not update_parts(net, work, coefficients, worker, workers):
@@ -171,6 +169,7 @@ def train(net, work, data, run, worker):
         pack(net, work, number, low, high)
     if not wait_for_all(work.barrier, workers):
         return
+    tiles_work = gradient_only(work, (work.whole, -1, 0.0)) if work.clip > 0.0 else work
     for s in range(run.steps):
         step = run.first + s
         epoch, position = step // per_epoch, step % per_epoch
@@ -185,11 +184,10 @@ def train(net, work, data, run, worker):
         rows_phase(net, work, data, index, scale, step, worker, workers)
         if not wait_for_all(work.barrier, workers):
             return
-        if work.clip > 0.0:
-            if not update_clipped(net, work, rows, run.coefficients[s], worker, workers):
-                return
-        else:
-            tiles_phase(net, work, rows, run.coefficients[s], worker, workers)
+        coefficients = run.coefficients[s]
+        tiles_phase(net, tiles_work, rows, net.one[1:] if work.clip > 0.0 else coefficients, worker, workers)
+        if work.clip > 0.0 and not update_clipped(net, work, coefficients, worker, workers):
+            return
         if worker == 0:
             loss, hits = 0.0, 0.0
             for r in range(rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.compiler import inner
+from fastnn.compiler import inlined, inner
 from fastnn.cpu.phases import (
     BIAS,
     COLUMNS,
@@ -23,7 +23,7 @@ from fastnn.cpu.phases import (
 from fastnn.cpu.primitives import begin_again, call, copy, take
 
 
-@inner
+@inlined
 def tiles_phase(net, work, batch, coefficients, worker, workers):
     """All tiles: the worker's own, then those that slower ones have not begun."""
     begin_again(work.barrier, 2 * worker)
@@ -37,7 +37,7 @@ def tiles_phase(net, work, batch, coefficients, worker, workers):
             tile_phase(net, work, t, batch, coefficients, worker)
 
 
-@inner
+@inlined
 def tile_phase(net, work, t, batch, coefficients, worker):
     """Gradient over the batch, update and transposed copy of tile t."""
     number, low, high = work.tiles[t, 0], work.tiles[t, 1], work.tiles[t, 2]
