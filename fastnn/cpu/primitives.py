@@ -40,7 +40,7 @@ def call(typingctx: Any, address: Any, arguments: Any) -> Any:
 
 
 @intrinsic
-def copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
+def _copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
     """Copy `size` bytes from address `source` to address `target`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -49,6 +49,27 @@ def copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp), codegen
+
+
+SHORT, VECTOR = 512, 32  # bytes
+
+
+@inner
+def copy(target, source, size):
+    """Copy `size` bytes, a multiple of 4, from address `source` to address `target`.
+
+    Of a short row, memcpy's call takes as long as its bytes: 64 numbers in 25 cycles instead of 10.
+    """
+    if size > SHORT:
+        _copy(target, source, size)
+        return
+    i = 0
+    while i + VECTOR <= size:
+        _copy(target + i, source + i, VECTOR)
+        i += VECTOR
+    while i < size:
+        _copy(target + i, source + i, 4)
+        i += 4
 
 
 @intrinsic
