@@ -337,7 +337,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
     That is 300 numbers for `Net` and `Work`: 0.1 us for each of five calls in a step of 3.8.
     """
-    return numba.njit(forceinline=True, **_INNER, **FLAGS)(function)
+    return numba.njit(forceinline=True, pipeline_class=_InnerCompiler, **_INNER, **FLAGS)(function)
 
 
 def standalone(inner: Any) -> Any:
