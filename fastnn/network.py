@@ -183,24 +183,29 @@ class Network(OnDevice):
         Many rows are shared by several threads; the bits are the same. Raises TypeError or ValueError for another
         shape or dtype, NaN or Inf: then `out` may hold the outputs of some rows.
         """
-        dtype = self.dtype
         if self.architecture.loops:
             return self._through_time(x, out)
         predictors, predictor = self._borrow()
         try:
             # What needs no conversion is looked at by the compiled code itself: for one row the checks below would
             # take longer than the prediction.
-            if type(x) is np.ndarray and x.dtype == dtype and x.flags.carray and x.ndim == 2:
-                result = np.empty((x.shape[0], self.sizes[-1]), dtype) if out is None else out
-                plain = type(result) is np.ndarray and result.dtype == dtype and result.flags.carray
-                if plain and result.ndim == 2 and predictor.all_fine(x, result):
-                    return result
+            if self._plain(x):
+                if out is None:
+                    result = np.empty((x.shape[0], self.sizes[-1]), self.dtype)
+                    if predictor.all_fine(x, result):
+                        return result
+                elif self._plain(out) and predictor.all_fine(x, out):
+                    return out
             inputs = samples.inputs("x", x, self.sizes[0], self.architecture.F)
             result = self._output(out, (inputs.shape[0], self.sizes[-1]))
             predictor.rows(inputs, result)
             return result
         finally:
             predictors.append(predictor)
+
+    def _plain(self, x: Any) -> bool:
+        """Whether compiled code takes x as it is."""
+        return type(x) is np.ndarray and x.dtype is self.dtype and x.flags.carray and x.ndim == 2
 
     def _through_time(self, x: Any, out: np.ndarray | None) -> np.ndarray:
         """`__call__` for sequences."""
@@ -219,14 +224,11 @@ class Network(OnDevice):
         predictors = self._predictors  # another list once the parameters have moved
         try:
             found = predictors.pop()
+            if found.steps == steps:
+                return predictors, found
         except IndexError:
-            found = None
-        if self.architecture.loops:
-            if found is None or found.steps != steps:
-                found = self.engine.Predictor(self.architecture, self.storage, steps)
-        elif found is None:
-            found = self.engine.Predictor(self.architecture, self.storage)
-        return predictors, found
+            pass
+        return predictors, self.engine.Predictor(self.architecture, self.storage, steps)
 
     def _output(self, out: Any, shape: tuple[int, ...]) -> np.ndarray:
         if out is None:
