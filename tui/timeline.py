@@ -10,7 +10,7 @@ from typing import Any
 MOST_STATES = 240
 # Half an hour of training is to take less than 20 MB. Where a state is large a dozen are kept all the same, as long as
 # they do not take the second limit.
-ROOM = 8 << 20
+ROOM = 5 << 20
 FEWEST_STATES = 12
 MOST_BYTES = 128 << 20
 SECONDS = 0.25  # between two moments that are kept while training runs
