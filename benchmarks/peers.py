@@ -86,9 +86,9 @@ def _in_turns(turns: dict[str, Turn], rounds: int) -> dict[str, list[float]]:
     return times
 
 
-def _peak() -> float:
+def _peak(workers: int | None = None) -> float:
     """The FMA peak takes its turns too: what other users leave of a shared machine changes from minute to minute."""
-    return peak_gflops(seconds=0.1)
+    return peak_gflops(workers=workers, seconds=0.1)
 
 
 def compare(builders: dict[str, Callable[[], Contender | None]], steps: int, rounds: int) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def compare(builders: dict[str, Callable[[], Contender | None]], steps: int, rou
     before = report.processor_times()
     found = _in_turns({**turns, "peak": _peak}, rounds)
     stolen = report.stolen(before, report.processor_times())
-    return {"peak": max(found.pop("peak")), "stolen": stolen, "settings": settings, "microseconds": found}
+    return {"peak": statistics.median(found.pop("peak")), "stolen": stolen, "settings": settings, "microseconds": found}
 
 
 def steps(chosen: argparse.Namespace) -> None:
@@ -153,8 +153,10 @@ def threads(chosen: argparse.Namespace) -> None:
         optimizer = "adam" if work.loss == "mse" else "sgd"
         contenders = {name: fastnn_engine(work, start(work), x, y, optimizer, count) for name, count in counts.items()}
         turns = {name: _turn(contender, work.steps)[0] for name, contender in contenders.items()}
-        times = _in_turns(turns, chosen.rounds)
-        entry = {"network": key, "optimizer": optimizer, "microseconds": times}
+        peaks = {"peak, 1 thread": partial(_peak, 1), "peak": _peak}
+        times = _in_turns({**turns, **peaks}, chosen.rounds)
+        one, many = (statistics.median(times.pop(name)) for name in peaks)
+        entry = {"network": key, "optimizer": optimizer, "peak": many / one, "microseconds": times}
         _tell(chosen, "threads", key, entry)
 
 
