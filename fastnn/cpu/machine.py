@@ -53,5 +53,5 @@ def tiles() -> dict[int, tuple[int, ...]]:
     The accumulators must leave registers for a row of B and one broadcast element of A.
     """
     if machine().registers >= 32:
-        return {4: (6, 2, 1), 3: (8, 2, 1), 2: (12, 4, 1), 1: (8, 4, 1)}
+        return {4: (6, 2, 1), 3: (8, 2, 1), 2: (12, 4, 1), 1: (16, 4, 1)}
     return {2: (6, 4, 1), 1: (8, 4, 1)}
