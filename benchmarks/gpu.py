@@ -64,19 +64,19 @@ def left(budget: float = BUDGET) -> float:
 
 SMALL = """
 import sys, numpy as np, fastnn as fnn
-rows = int(sys.argv[1])
+rows, narrow, wide = map(int, sys.argv[1:])
 x, y, batch = np.random.default_rng(0).standard_normal((rows, 12)), np.arange(rows) % 10, rows * 2 // 5
-for layers in ([12, 33, 10], [12, 140, 10]):
+for layers in ([12, narrow, 10], [12, wide, 10]):
     net = fnn.Network(layers, device="cuda")
     net.fit(x, y, optimizer=fnn.Adam(), batch_size=batch, validation=(x, y))
     net(x), net.gradient(x, y)
 x_steps = x.reshape(rows, 4, 3)
-deep = [fnn.Input(3, steps=4), fnn.GRU(33, return_sequences=True), fnn.LSTM(9), fnn.Dense(10)]
-for layers in (deep, [fnn.Input(3, steps=4), fnn.Recurrent(40), fnn.Dense(10)]):
+deep = [fnn.Input(3, steps=4), fnn.GRU(narrow, return_sequences=True), fnn.LSTM(narrow), fnn.Dense(10)]
+for layers in (deep, [fnn.Input(3, steps=4), fnn.Recurrent(narrow), fnn.Dense(10)]):
     net = fnn.Network(layers, device="cuda")
     net.fit(x_steps, y, optimizer=fnn.Adam(clip=0.1), batch_size=batch)
     net(x_steps), net.gradient(x_steps, y)
-net = fnn.Network([12, 140, 10], device="cuda", precision="tf32")
+net = fnn.Network([12, wide, 10], device="cuda", precision="tf32")
 net.fit(x, y, batch_size=batch)
 """
 
@@ -84,7 +84,7 @@ net.fit(x, y, batch_size=batch)
 def programs(tiny: bool) -> dict[str, list[str]]:
     """What is run for the checks, by name."""
     python, sanitizer = sys.executable, shutil.which("compute-sanitizer")
-    small = [python, "-c", SMALL, "5" if tiny else "40"]
+    small = [python, "-c", SMALL, *(("5", "2", "3") if tiny else ("40", "33", "140"))]
     found = {part: [python, "-m", "benchmarks.gpu_checks", part, *["--tiny"] * tiny] for part in PARTS}
     tests = [python, "-m", "pytest", "-q", "-n", "0", "-m", "not slow"]
     if tiny:

@@ -35,6 +35,7 @@ if toolkit_missing() is not None:
 # What blocks of 256 threads may take so that two of them fit on a multiprocessor: 65,536 / 512. One that holds weights
 # of recurrent layers is alone there.
 MOST_REGISTERS, HOLDING = 128, {"steps 1": 208}
+A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a tile goes through once, in a loop
 MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
 
 NUMBER = {np.float32: types.float32, np.float64: types.float64}
@@ -130,17 +131,18 @@ def test_single_precision(name: str, tmp_path: Path) -> None:
     ptx = compiled(np.float32, name)
     assert ("mma.sync.aligned.m16n8k8" in ptx) == ("tensor" in name)
     assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
-    assert assemble(ptx, tmp_path) <= HOLDING.get(name, MOST_REGISTERS)
+    stack = 0 if name.startswith("steps") else A_TILE
+    assert assemble(ptx, tmp_path, stack) <= HOLDING.get(name, MOST_REGISTERS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows mse", "change small adam 2", "change large adam 2"])
 def test_double_precision_fits_in_shared_memory(name: str, tmp_path: Path) -> None:
-    assemble(compiled(np.float64, name), tmp_path)
+    assemble(compiled(np.float64, name), tmp_path, 2 * A_TILE)
 
 
-def assemble(ptx: str, folder: Path) -> int:
-    """See that ptxas spills nothing and shared memory suffices; returns how many registers a thread takes."""
+def assemble(ptx: str, folder: Path, stack: int) -> int:
+    """See that ptxas spills nothing, and takes `stack` bytes and the shared memory at most; a thread's registers."""
     if shutil.which("ptxas") is None:
         pytest.skip("ptxas is not installed")
     source = folder / "kernel.ptx"
@@ -155,7 +157,7 @@ def assemble(ptx: str, folder: Path) -> int:
             for n, what in re.findall(r"(\d+) (bytes spill \w+|bytes stack frame|registers|bytes smem)", report.stderr)
         }
         assert numbers["bytes spill stores"] == numbers["bytes spill loads"] == 0, (architecture, report.stderr)
-        assert numbers["bytes stack frame"] == 0, (architecture, report.stderr)  # arrays of a thread are in registers
+        assert numbers["bytes stack frame"] <= stack, (architecture, report.stderr)
         assert numbers.get("bytes smem", 0) <= MOST_SHARED, numbers
         registers.append(numbers["registers"])
     return max(registers)
