@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,11 +50,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[0] == "lab":
             from fastnn.lab import main as lab
 
-            return lab(arguments[1:])
+            return _written(lab, arguments[1:])
         options = parse(arguments)
-        return {"warmup": _warm_up, "doctor": _doctor, "train": _train}[options.command](options)
+        return _written({"warmup": _warm_up, "doctor": _doctor, "train": _train}[options.command], options)
     except KeyboardInterrupt:  # while loading or compiling, or a second one
         return fail("interrupted; nothing is saved" if options.save else "interrupted", INTERRUPTED)
+
+
+def _written(command: Callable[[Any], int], options: Any) -> int:
+    """What `command` returns, once all that it printed is written; an error of standard output is one line, too."""
+    try:
+        code = command(options)
+        sys.stdout.flush()
+    except OSError as reason:
+        if reason.filename is not None:
+            raise
+        # Full, or its reader has gone, as behind `| head`. What is left in it would be written when Python ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return fail(f"standard output: cannot be written ({reason.strerror})")
+    return code
 
 
 def _open_ui(arguments: list[str]) -> int:

@@ -265,6 +265,17 @@ def test_progress_is_on_standard_error_and_json_alone_on_standard_output(environ
     assert "\r" not in done.stderr and "\x1b" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+@pytest.mark.parametrize("arguments", [["doctor"], ["lab", "network"]], ids=" ".join)
+def test_standard_output_that_cannot_be_written(arguments: list[str], environment: dict[str, str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*FASTNN, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment, timeout=120
+        )
+    assert done.returncode == 2
+    assert done.stderr == "fastnn: standard output: cannot be written (No space left on device)\n"
+
+
 LONG = ["train", "--data", "digits", "--layers", "64", "--epochs", "1000000"]
 
 
