@@ -27,6 +27,7 @@ from tui.options import MARKERS, Options, from_environment, without_web
 from tui.screens.dialogs import Palette
 from tui.screens.mode import ModeScreen
 from tui.session import Session
+from tui.sheet import Sheet
 from tui.theme import THEMES
 from tui.view import Backend, View
 from tui.web import serve
@@ -49,6 +50,7 @@ class FastnnApp(App[None]):
         self, backend: Backend | None = None, config: RunConfig | None = None, options: Options | None = None
     ) -> None:
         super().__init__()
+        self.stylesheet = Sheet(variables=self.get_css_variables())
         self.options = options or Options()
         engine = backend or Engine()
         self.session = Session(engine, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,11 +27,15 @@ def told(view: View) -> str:
 
 
 async def until(pilot: Pilot, condition: Callable[[], bool], what: str = "") -> None:
-    """Let the app run until `condition()`; fails after a minute, which only a hang needs."""
+    """Let the app run until `condition()`; fails after a minute, which only a hang needs.
+
+    Pilot's own pause asks every widget each time: half of what these tests cost, and it times out beside other work.
+    """
     end = time.monotonic() + LIMIT
     while not condition():
+        assert pilot.app._exception is None, "the app has ended"
         assert time.monotonic() < end, f"waited {LIMIT} s for {what or condition}: {told(pilot.app.session.view)}"
-        await pilot.pause(0.01)
+        await asyncio.sleep(0.01)
 
 
 def reach(session: Session, condition: Callable[[View], bool]) -> View:
@@ -46,8 +51,9 @@ async def settle(pilot: Pilot) -> None:
     """Until the session waits for a command (or holds) and everything shown is of its newest view."""
     app = pilot.app
     await until(pilot, lambda: app.session.view.state != "loading" and not app.session.view.busy, "loading")
-    await until(pilot, lambda: app.base.settled, "a settled screen")
-    await pilot.pause()
+    for _ in range(2):  # what came to rest may have been laid out anew since
+        await until(pilot, lambda: app.base.settled, "a settled screen")
+        await pilot.pause()
 
 
 @asynccontextmanager
@@ -72,7 +78,8 @@ async def press(pilot: Pilot, *keys: str) -> None:
     """Press keys without Pilot's wait for an idle process, which lasts a second a key while training runs."""
     for key in keys:
         pilot.app.simulate_key(key)
-        await pilot.pause(0.01)
+        await _taken(pilot)
+    await pilot.pause(0.01)  # it is painted
 
 
 async def resize(pilot: Pilot, width: int, height: int) -> None:
@@ -80,7 +87,14 @@ async def resize(pilot: Pilot, width: int, height: int) -> None:
     size = Size(width, height)
     pilot.app._driver._size = size
     pilot.app.post_message(Resize(size, size))
-    await pilot.pause(0.02)
+    await _taken(pilot)
+
+
+async def _taken(pilot: Pilot) -> None:
+    """Until the app has dealt with what it was sent."""
+    done = asyncio.Event()
+    if pilot.app.call_later(done.set):
+        await until(pilot, lambda: done.is_set() or pilot.app._exit, "an answer")
 
 
 async def press_until(pilot: Pilot, key: str, condition: Callable[[], bool]) -> None:

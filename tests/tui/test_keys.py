@@ -247,6 +247,7 @@ async def test_a_slider_takes_a_run_through_its_moments_and_it_goes_on_from_ther
         await press(pilot, *"ssssssss")
         await until(pilot, lambda: app.session.view.snapshot.step == 8)
         await press_until(pilot, "u", lambda: slider.display and app.session.view.snapshot.step == 7)
+        await pilot.pause()  # it is laid out
         begin, columns = slider._bar()
         await pilot.click(slider, (begin + columns // 2, 0))
         await until(pilot, lambda: app.session.view.snapshot.step == 4)

@@ -14,7 +14,7 @@ from tui.config import RunConfig
 from tui.glyphs import wants_ascii
 from tui.options import Options
 from tui.record import CURVES
-from tui.view import View
+from tui.view import Run, View
 from tui.widgets.plot import Plot
 from tui.widgets.status import network
 
@@ -111,7 +111,7 @@ async def test_two_thousand_random_keys_never_break_it():
         app.actions = tuple(action for action in app.actions if action.name not in left_out)  # nor from the palette
         for _ in range(2000):
             app.simulate_key(chance.choice(keys))
-            if chance.random() < 0.06:
+            if chance.random() < 0.03:
                 await pilot.pause(0.001)
         await until(pilot, lambda: not app.message_queue_size)
         for _ in range(3):
@@ -180,6 +180,14 @@ def test_only_a_locale_that_is_set_asks_for_ascii(environment, wanted):
 def test_long_networks_are_shortened(room):
     view = View(RunConfig(layers=(128,) * 12), sizes=(64, *(128,) * 12, 10))
     assert len(network(view, room)) <= room
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"), [("dense", "tanh/he"), ("recurrent", "recurrent tanh/he"), ("gru", "gru/he")]
+)
+def test_the_cell_is_told_and_its_activation_where_it_has_one(cell, told):
+    view = View(RunConfig(activation="tanh"), run=Run(None, (1, 8, 1), cell=cell), sizes=(1, 8, 1))
+    assert network(view, 60) == f"1-8-1 {told} {view.config.optimizer}"
 
 
 async def test_nothing_is_drawn_at_rest(monkeypatch):

@@ -1,7 +1,7 @@
 """The screens as stored pictures (`pytest --snapshot-update` draws them anew; look at them before you commit)."""
 
 import pytest
-from driving import press_until, settle, until
+from driving import press, press_until, settle, until
 from fake_training import FakeBackend
 
 from tui.app import FastnnApp
@@ -38,7 +38,7 @@ def test_finished_log_light(snap_compare, size):
     async def drive(pilot):
         await settle(pilot)
         await press_until(pilot, "space", lambda: pilot.app.session.view.state == "finished")
-        await pilot.press("y", "t")
+        await press(pilot, "y", "t")
         await settle(pilot)
 
     assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
@@ -47,8 +47,7 @@ def test_finished_log_light(snap_compare, size):
 def test_drawer_with_a_wrong_field(snap_compare, size):
     async def drive(pilot):
         await settle(pilot)
-        await pilot.press("c", "tab")
-        await pilot.press(*"64 zwei", "enter")
+        await press(pilot, "c", "tab", *"64 zwei", "enter")
         pilot.app.focused.cursor_blink = False
         await until(pilot, lambda: pilot.app.base.query_one("#wrong").display)
         await settle(pilot)
@@ -69,7 +68,7 @@ def test_diverged(snap_compare, size):
 def test_help(snap_compare, size):
     async def drive(pilot):
         await settle(pilot)
-        await pilot.press("question_mark")
+        await press(pilot, "question_mark")
         await pilot.pause()
 
     assert snap_compare(FastnnApp(FakeBackend(), RUN), terminal_size=size, run_before=drive)
@@ -102,12 +101,14 @@ def test_all_of_it(snap_compare, size):
         await settle(pilot)
         await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 300)
         await settle(pilot)
-        await pilot.press("p", "m", "v")
+        await press(pilot, "p", "m", "v")
         app.session.set_rate(0.01)
         app.session._run.trainer.hold_at = 420
         await until(pilot, lambda: app.session.view.snapshot.step == 420)
         await settle(pilot)
-        await pilot.press("left", *["left"] * 30)
+        for _ in range(31):
+            app.simulate_key("left")
+        await pilot.pause()
         await settle(pilot)
 
     app = FastnnApp(FakeBackend(hold_at=300), RUN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -37,11 +37,13 @@ SELECTS = ("data", "cell", "activation", "init", "optimizer", "device", "precisi
 
 
 class Choice(Select[str]):
-    """A Select that takes page keys once its list is laid out: Textual 8.2.8 fails before (KeyError in _move_page)."""
+    """A Select whose list has no page keys, nor pages: Textual 8.2.8 fails where one comes before the list is laid out,
+    or as it closes (KeyError in _move_page)."""
 
-    def on_key(self, event: events.Key) -> None:
-        if event.key in ("pageup", "pagedown") and not self.query_one(OptionList).scrollable_content_region.height:
-            event.stop()
+    def on_mount(self) -> None:
+        keys = self.query_one(OptionList)._bindings.key_to_bindings
+        for name in ("pageup", "pagedown"):
+            keys.pop(name, None)
 
 
 class Drawer(Vertical):
