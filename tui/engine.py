@@ -49,6 +49,7 @@ class Engine:
     def build(self, config: RunConfig) -> Run:
         """Load the data and make network, optimizer and trainer; or open a kept run where it was left."""
         from fastnn import runfile, runs
+        from fastnn.stack import chosen_cell
         from tui.keeping import Keeper, curves, run_of
 
         run, folder, kept = run_of(config), None, {}
@@ -66,7 +67,8 @@ class Engine:
             gc.freeze()
             self._settled = True
         network = prepared.network
-        return Run(prepared.trainer, tuple(network.sizes), network, data, keeper=keeper, curves=kept)
+        cell = chosen_cell(prepared.run, data)
+        return Run(prepared.trainer, tuple(network.sizes), network, data, keeper=keeper, curves=kept, cell=cell)
 
     def _load(self, run: Any) -> Any:
         """The data set, kept while it stays the same: a reset does not read MNIST again."""

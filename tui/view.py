@@ -63,7 +63,8 @@ class NoKeeper:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A network made ready to train: its trainer, the sizes of its layers from input to output, network and data.
+    """A network made ready to train: its trainer, the sizes of its layers from input to output, network and data, and
+    the cell that its hidden layers are made of.
 
     The screens may read `sizes` and `data`, which never change. Network and trainer belong to the training thread: a
     screen reaches them through `Session.probe` and `Session.do`. `curves` are what a run that is taken up again has
@@ -76,6 +77,7 @@ class Run:
     data: Any = None
     keeper: Keeper = field(default_factory=NoKeeper)
     curves: Mapping[str, Any] = field(default_factory=dict)
+    cell: str = "dense"
 
 
 class Backend(Protocol):
@@ -128,6 +130,13 @@ class View:
     answered: int = 0
     answer: str = ""
     version: int = 0
+
+    @property
+    def hidden(self) -> str:
+        """What the hidden layers compute: their cell, unless they are dense, and the activation where it has one."""
+        cell = self.run.cell if self.run is not None else "dense"
+        named = {"dense": self.config.activation, "recurrent": f"recurrent {self.config.activation}"}
+        return named.get(cell, cell)
 
 
 def explain(error: Exception) -> str:

@@ -117,7 +117,7 @@ class HistogramPlot(Plot):
         layers = view.snapshot.layers if view.snapshot is not None else ()
         self.snapshot = layers[number] if number < len(layers) else None
         last = number == len(view.sizes) - 2
-        name = f"L{number + 1} {'identity' if last else view.config.activation} {view.sizes[number + 1]}"
+        name = f"L{number + 1} {'identity' if last else view.hidden} {view.sizes[number + 1]}"
         first, _, rest = (self.snapshot.name if self.snapshot else name).partition(" ")
         what = VIEWS[self.kind][0]
         self.border_title = Content.assemble((first, "bold"), " ", (what or rest, "$brand" if what else "$text-muted"))

@@ -15,7 +15,7 @@ from tui.colors import CLASSES
 from tui.shelf import METRICS, Shelf, compared, summary
 from tui.view import DOTS, View
 from tui.widgets.cells import RGB, Cells
-from tui.widgets.charts import Line, Look, line_chart
+from tui.widgets.charts import STYLES, Line, Look, line_chart
 from tui.widgets.plot import Plot
 
 # Title, width, and the width of the pane from which on the column is shown.
@@ -141,34 +141,39 @@ class RunsChart(ShelfPlot):
         self.retitle()
 
     def retitle(self) -> None:
-        """Metric, scale, and a color a run."""
+        """Metric, scale, and a color and a mark a run."""
         parts = [Content.styled(METRICS[self.metric].capitalize(), "bold")]
         if self.log_y:
             parts.append(Content.styled("log", "$text-muted"))
-        colored = self._colored()
-        room = max(12, (self.size.width - 28) // max(1, len(colored)) - 2)
-        for info, color in colored:
-            line = "**" if self.plain else "━━"
-            red, green, blue = color
-            texts = summary(info)
-            label = f"{line} {texts['data']} {texts['network']} {texts['optimizer']}"
+        room = max(12, (self.size.width - 28) // max(1, len(self.shelf.shown)) - 2)
+        for info in self.shelf.shown:
+            style = STYLES[self._style_of(info)]
+            red, green, blue = self._color_of(info)
+            texts, mark = summary(info), style.letter * 2 if self.plain else style.mark
+            label = f"{mark} {texts['data']} {texts['network']} {texts['optimizer']}"
             parts.append(Content.styled(label[:room], f"rgb({red},{green},{blue})"))
         self.border_title = Content("  ").join(parts)
 
-    def _colored(self) -> list[tuple[Any, RGB]]:
-        one = self.color("plot-train")
-        return [(info, self.color_of(info.name) or one) for info in self.shelf.shown]
+    def _color_of(self, info: Any) -> RGB:
+        return self.color_of(info.name) or self.color("plot-train")
+
+    def _style_of(self, info: Any) -> int:
+        """The number of a run's style, which tells it from the others without its color."""
+        marked = self.shelf.marked
+        return marked.index(info.name) % len(STYLES) if info.name in marked else 0
 
     def draw(self, width: int, height: int) -> Cells | None:
         """The curves over one another; the selected one last, on top."""
         selected = self.shelf.selected
-        runs = sorted(self._colored(), key=lambda pair: pair[0] is selected)
+        runs = sorted(self.shelf.shown, key=lambda info: info is selected)
         look = Look(
             log_y=self.log_y and "loss" in self.metric,
             marker=self.marker,
             axis_color=self.color("plot-axis"),
         )
-        lines = [Line(*self.shelf.curve(info, self.metric), color) for info, color in runs]
+        lines = [
+            Line(*self.shelf.curve(info, self.metric), self._color_of(info), self._style_of(info)) for info in runs
+        ]
         chart = line_chart(width, height, lines, look)
         if chart.x_axis is None:
             chart.cells.centered("no numbers yet: a run writes them an epoch" if runs else "", self.color("plot-axis"))

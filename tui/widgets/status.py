@@ -16,7 +16,7 @@ def network(view: View, room: int) -> str:
     """The network and how it learns, such as 64-64-32-10 relu/he adam; widths are left out when room is short."""
     config = view.config
     sizes = [str(size) for size in view.sizes] or ["?", *(str(width) for width in config.layers), "?"]
-    rest = f" {config.activation}/{config.init} {config.optimizer}"
+    rest = f" {view.hidden}/{config.init} {config.optimizer}"
     text = "-".join(sizes)
     kept = len(sizes) - 2
     while len(text) + len(rest) > room and kept > 1:
