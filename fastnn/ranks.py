@@ -58,8 +58,13 @@ class Shared(BaseRunner):
         return super().draw * self._ranks + self._rank
 
     def share(self, rows: int) -> tuple[int, int]:
-        """The first of a batch's `rows` that is this rank's, and the first behind it that is not."""
-        return self._rank * rows // self._ranks, (self._rank + 1) * rows // self._ranks
+        """The first of a batch's `rows` that is this rank's, and the first behind it that is not.
+
+        Of fewer rows no rank gets more, for a GPU has room for as many as it takes of a whole batch.
+        """
+        each, left = divmod(rows, self._ranks)
+        begin = self._rank * each + min(self._rank, left)
+        return begin, begin + each + (self._rank < left)
 
     def _steps(self, steps: int, rate: float) -> Result:
         """The device's own, whose losses and hits are those of this rank's rows, as shares of the batch's."""

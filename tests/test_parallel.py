@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastnn as fnn
+from fastnn.ranks import Shared
 from tests.ranks import on_ranks
 
 X = np.random.default_rng(1).standard_normal((53, 6))
@@ -34,6 +36,17 @@ def fitted(comm: Any, stack: str = "dense", dtype: str = "float64", **options: A
     options = {"batch_size": 10, "validation": pair, "comm": comm} | options
     net.fit(x, Y, epochs=1, **options)
     return net, net.fit(x, Y, epochs=2, **options)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5, 8])
+def test_every_row_has_one_rank_and_fewer_rows_give_none_of_them_more(ranks: int) -> None:
+    before = [0] * ranks
+    for rows in range(1, 50):
+        shares = [Shared.share(SimpleNamespace(_rank=rank, _ranks=ranks), rows) for rank in range(ranks)]
+        assert [row for begin, end in shares for row in range(begin, end)] == list(range(rows))
+        taken = [end - begin for begin, end in shares]
+        assert all(some >= fewer for some, fewer in zip(taken, before, strict=True)) and max(taken) - min(taken) <= 1
+        before = taken
 
 
 @pytest.mark.parametrize("stack", STACKS)
