@@ -61,7 +61,7 @@ def _written(command: Callable[[Any], int], options: Any) -> int:
     """What `command` returns, once all that it printed is written; an error of standard output is one line, too."""
     try:
         code = command(options)
-        sys.stdout.flush()
+        print(end="", flush=True)  # and not sys.stdout.flush: it is None where the caller has closed it
     except OSError as reason:
         if reason.filename is not None:
             raise
@@ -75,7 +75,7 @@ def _written(command: Callable[[Any], int], options: Any) -> int:
 def _open_ui(arguments: list[str]) -> int:
     # A driver that is named replaces the terminal: textual-serve shows the UI in a browser that way.
     served = "--web" in arguments or "TEXTUAL_DRIVER" in os.environ
-    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not served and not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):  # None: closed
         return fail("the terminal UI needs a terminal; `fastnn train` works without one")
     from tui.app import main as open_ui
 

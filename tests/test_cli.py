@@ -276,6 +276,12 @@ def test_standard_output_that_cannot_be_written(arguments: list[str], environmen
     assert done.stderr == "fastnn: standard output: cannot be written (No space left on device)\n"
 
 
+def test_standard_output_that_was_closed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["lab", "network"]) == 0 and capsys.readouterr().err == ""
+    assert main([]) == 2 and "terminal" in capsys.readouterr().err
+
+
 LONG = ["train", "--data", "digits", "--layers", "64", "--epochs", "1000000"]
 
 
