@@ -71,7 +71,7 @@ def described() -> str:
     version = driver.cuDriverGetVersion()[1]
     return (
         f"{name}, compute capability {'.'.join(map(str, gpu.compute_capability))}, "
-        f"{'tf32 for layers above 128 units and for gradients' if tensor_cores() else 'no tf32'}, "
+        f"{'tf32 for gradients and dense networks with a layer above 128 units' if tensor_cores() else 'no tf32'}, "
         f"{gpu.MULTIPROCESSOR_COUNT} multiprocessors, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free; "
         f"driver for CUDA {version // 1000}.{version % 1000 // 10}, "
         f"toolkit {'.'.join(map(str, cuda.runtime.get_version()))}"
