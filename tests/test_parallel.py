@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ranks import on_ranks
 
 import fastnn as fnn
 from fastnn.ranks import Shared
-from tests.ranks import on_ranks
 
 X = np.random.default_rng(1).standard_normal((53, 6))
 Y = np.random.default_rng(2).integers(0, 4, 53)
