@@ -36,7 +36,7 @@ def test_values(text: str, expected: float) -> None:
         ("__import__('os').system('ls')", "unknown function", 0), ("[x for x in y]", "expected names", 0),
         ("(lambda: x)()", "unknown function", 0), ("x if w else y", "expected", 0), ("x < y", "expected names", 0),
         ("x // y", "expected names", 0), ("'x'", "'x'; expected", 0), ("True + x", "expected a number", 0),
-        ("exp(x, y)", "of 2 values", 0), ("exp(*x)", "of 1 values", 0), ("exp + 1", "is a function", 0),
+        ("exp(x, y)", "expected one", 0), ("exp(*x)", "expected one", 0), ("exp + 1", "is a function", 0),
         ("1e999 + x", "too large", 0), ("a = b", "another name", 0), ("a = x * y; a = x", "a meaning already", 11),
         ("a.b = x", 'or "name = expression"', 0), ("import os", 'or "name = expression"', 0),
         ("x @ y", "expected names", 0),

@@ -169,7 +169,7 @@ class _Reader:
             reason = str(unknown("function", name or ast.unparse(tree.func), FUNCTIONS)).removeprefix("function: ")
             self.fail(reason.replace("name", "function", 1), column)
         if len(tree.args) != 1 or tree.keywords or isinstance(tree.args[0], ast.Starred):
-            self.fail(f"{name} of {len(tree.args) + len(tree.keywords)} values; expected one", column)
+            self.fail(f"{shown(ast.unparse(tree), 24)}; expected one number, such as {name}(x)", column)
         return self.add(Node(name, (self.visit(tree.args[0], begin),), column=column))
 
 
