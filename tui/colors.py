@@ -15,6 +15,7 @@ VIRIDIS = np.array(
      (170, 220, 50), (253, 231, 37)], np.float64,
 )  # fmt: skip
 COOL, WARM = (0, 114, 178), (230, 140, 0)
+GRAYS: tuple[RGB, RGB, RGB] = (48, 48, 48), (128, 128, 128), (232, 232, 232)  # the pair is of one lightness
 # Classes, in an order that tells neighbors apart; ten of them for the digits.
 CLASSES: tuple[RGB, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (240, 228, 66), (0, 114, 178),
@@ -47,9 +48,9 @@ def sequential(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return ramp(_share(values, low, high), VIRIDIS)
 
 
-def diverging(values: np.ndarray, extent: float, ground: RGB) -> np.ndarray:
-    """Colors (..., 3) uint8: blue for -extent, the ground for 0, orange for +extent."""
-    return ramp(_share(values, -extent, extent), np.array([COOL, ground, WARM], np.float64))
+def diverging(values: np.ndarray, extent: float, signs: tuple[RGB, RGB, RGB]) -> np.ndarray:
+    """Colors (..., 3) uint8: the first for -extent, the second for 0, the third for +extent."""
+    return ramp(_share(values, -extent, extent), np.array(signs, np.float64))
 
 
 def mixed(shares: np.ndarray, ground: RGB) -> np.ndarray:

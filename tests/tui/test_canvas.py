@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rich.style import Style
 
-from tui.colors import COOL, WARM, diverging, mixed, sequential
+from tui.colors import COOL, GRAYS, WARM, diverging, mixed, sequential
 from tui.widgets.canvas import paint, stretch
 from tui.widgets.cells import DEFAULT, Cells
 
@@ -59,13 +59,13 @@ def test_painting_is_cut_off_at_the_edges(width, height, rows, columns, x, plain
 @settings(max_examples=100, deadline=None)
 @given(arrays(np.float64, (4, 5), elements=st.floats()), st.floats(), st.floats())
 def test_scales_take_anything(values, low, high):
-    for colors in (sequential(values, low, high), diverging(values, high, (0, 0, 0)), mixed(values, (0, 0, 0))):
+    for colors in (sequential(values, low, high), diverging(values, high, GRAYS), mixed(values, (0, 0, 0))):
         assert colors.dtype == np.uint8 and colors.shape[-1] == 3
 
 
 def test_scales_have_their_ends():
     ground = (14, 19, 24)
-    colors = diverging(np.array([-2.0, 0.0, 2.0]), 2.0, ground)
+    colors = diverging(np.array([-2.0, 0.0, 2.0]), 2.0, (COOL, ground, WARM))
     assert [tuple(c) for c in colors.tolist()] == [COOL, ground, WARM]
     light = sequential(np.linspace(0, 1, 9), 0, 1) @ np.array([0.299, 0.587, 0.114])
     assert (np.diff(light) > 0).all(), "lighter is more"

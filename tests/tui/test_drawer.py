@@ -3,7 +3,7 @@
 from driving import opened, press_until, text_of, until
 from textual.widgets import Input, Select
 
-from tui.config import BY_DATA, RunConfig
+from tui.config import BY_DATA, Choices, RunConfig
 from tui.widgets.drawer import OTHER, Drawer
 from tui.widgets.histogram import LayerRow
 
@@ -123,12 +123,12 @@ async def test_keys_typed_into_a_field_stay_in_it():
         assert app.session.view.snapshot.step == 0 and not app._exit
 
 
-async def test_while_loading_the_drawer_has_no_choices_yet_and_does_not_break():
+async def test_asked_for_while_loading_the_drawer_opens_once_there_is_something_to_choose_from():
     async with opened() as (pilot, app):
-        from tui.config import Choices
-
-        drawer = await opened_drawer(pilot, app)
-        drawer.fill(Choices(), RunConfig())
-        drawer.action_apply()
-        await pilot.pause()
-        assert app.session.view.state == "ready"
+        drawer, choices = app.base.query_one(Drawer), app.session.view.choices
+        app.session._change(choices=Choices())
+        await press_until(pilot, "c", lambda: app.base.configuring)
+        assert not drawer.display
+        app.session._change(choices=choices)
+        await until(pilot, lambda: drawer.display)
+        assert drawer.texts()["data"] == "digits" and drawer.texts()["activation"] == "relu"

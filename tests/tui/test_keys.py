@@ -394,6 +394,17 @@ async def test_ctrl_p_opens_the_palette():
         await press_until(pilot, "enter", lambda: app.session.view.snapshot.step == 1)
 
 
+async def test_an_answer_in_one_breath_with_ctrl_p_is_taken_once_the_palette_is_gone():
+    async with opened() as (pilot, app):
+        await press_until(pilot, "l", lambda: isinstance(app.screen, RateInput))
+        asked = app.screen
+        await press_until(pilot, "ctrl+p", lambda: len(app.screen_stack) == 3)
+        asked.dismiss(0.5)
+        assert len(app.screen_stack) == 3
+        await press_until(pilot, "escape", lambda: len(app.screen_stack) == 1)
+        await until(pilot, lambda: app.session.view.rate == 0.5)
+
+
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 async def test_quit_leaves_at_once_when_nothing_runs(key):
     async with opened() as (pilot, app):

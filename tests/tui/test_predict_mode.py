@@ -200,7 +200,7 @@ LOOKS = {
     "images-80x24": (DIGITS, (80, 24), ("right",), {}), "images-160x45": (DIGITS, (160, 45), ("o",), {}),
     "line-160x45": (SINE, (160, 45), ("left",), {}), "light-160x45": (MOONS, (160, 45), (), {"theme": "light"}),
     "ascii-80x24": (MOONS, (80, 24), ("right",), {"ascii": True, "marker": "ascii"}),
-    "plain-80x24": (DIGITS, (80, 24), ("o",), {}),
+    "plain-80x24": (DIGITS, (80, 24), ("o",), {}), "plain-plane-80x24": (MOONS, (80, 24), (), {}),
 }  # fmt: skip
 
 

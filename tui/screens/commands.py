@@ -37,6 +37,7 @@ class Commands(Base):
     session: Session
     asked = 0  # the number of the drawer's configuration that waits for an answer
     opening = 0  # of one that is to be seen in the Train mode once it is taken
+    configuring = False  # the drawer is to open once it is known what there is to choose from
 
     @property
     def ui(self) -> FastnnApp:
@@ -208,8 +209,10 @@ class Commands(Base):
         drawer = self.query_one(Drawer)
         if drawer.has_class("-open"):
             self.close_drawer()
-            return
-        await drawer.open(self.session.view.choices, self.session.view.config)
+        elif self.session.view.choices.data:
+            await drawer.open(self.session.view.choices, self.session.view.config)
+        else:
+            self.configuring = not self.configuring
 
     def apply(self, event: Drawer.Applied) -> None:
         """Try the drawer's configuration."""
@@ -226,8 +229,11 @@ class Commands(Base):
         self.query_one(Drawer).remove_class("-open")
         self.screen.set_focus(None)
 
-    def answer(self, view: View) -> None:
-        """Close the drawer when its configuration was taken, or show there why not."""
+    async def answer(self, view: View) -> None:
+        """Close the drawer when its configuration was taken, or show there why not; open one asked for early."""
+        if self.configuring and view.choices.data:
+            self.configuring = False
+            await self.action_configure()
         if self.asked and view.answered >= self.asked:
             self.asked = 0
             if view.answer:

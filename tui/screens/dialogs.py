@@ -26,14 +26,22 @@ class Once(Base):
     """A dialog that closes once: two keys in one breath would close what lies under it, too."""
 
     _answered = False
+    _early: tuple[Any, ...] = ()
 
     def dismiss(self, result: Any = None) -> AwaitComplete:
-        """Close with this result, the first time; not while another dialog is over it, which Textual would close."""
+        """Close with this result, the first time; while another dialog is over it, once that is gone: Textual would
+        close the other one."""
         if self._answered or not self.is_active:
+            self._early = self._early or (result,)
             nothing: AwaitComplete = AwaitComplete.nothing()  # type: ignore[no-untyped-call]
             return nothing
         self._answered = True
         return super().dismiss(result)
+
+    def on_screen_resume(self) -> None:
+        """Close with a result that was there before."""
+        if self._early:
+            self.dismiss(*self._early)
 
 
 class Palette(Once, CommandPalette):

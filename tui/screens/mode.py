@@ -152,7 +152,7 @@ class ModeScreen(Commands, Screen[None]):
             self._show_message(bar, view)
             self._slider.show(view, self.actions)
             await self.refresh_panes(view)
-        self.answer(self.session.view)
+        await self.answer(self.session.view)
         if self._put_off:
             self._draw_awaited()
         elif not resting:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.experiments.parts import Diagram
-from tui.colors import diverging
+from tui.colors import COOL, WARM, diverging
 from tui.widgets.canvas import pack
 from tui.widgets.cells import RGB, Cells, packed
 from tui.widgets.dots import MARKERS, characters
@@ -81,7 +81,7 @@ def network_cells(
                     links.append((float(shares[i, j - 1]), k, row, other))
     dots = _Dots(width, height, marker)
     links.sort(key=lambda link: abs(link[0]))
-    shades = pack(diverging(np.array([link[0] for link in links]), 1.0, ground))
+    shades = pack(diverging(np.array([link[0] for link in links]), 1.0, (COOL, ground, WARM)))
     for (_, k, row, other), shade in zip(links, shades.tolist(), strict=True):
         dots.link((columns[k] + 1, columns[k + 1] - 1), (row, other), shade)
     layer, i, j = part.link

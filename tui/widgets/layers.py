@@ -9,7 +9,7 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.message import Message
 
-from tui.colors import COOL, WARM, diverging
+from tui.colors import diverging
 from tui.layerlog import KINDS, Series
 from tui.numbers import short
 from tui.view import View
@@ -166,7 +166,7 @@ def first_weights(most: int) -> Any:
 
 
 class WeightImages(Plot):
-    """The weights into each unit of the first layer as an image: blue below zero, orange above."""
+    """The weights into each unit of the first layer as an image: blue below zero, orange above; or dark and light."""
 
     PROBE = "first weights"
     MOST = 400
@@ -186,15 +186,14 @@ class WeightImages(Plot):
         self.border_title = Content.assemble(("L1", "bold"), " ", ("weights as images", "$brand"))
 
     def _legend(self, extent: float) -> None:
-        (low, high), size = (hexadecimal(color) for color in (COOL, WARM)), short(float(f"{extent:.2g}"))
+        (low, _, high), size = map(hexadecimal, self.signs), short(float(f"{extent:.2g}"))
         self.border_subtitle = Content.assemble(("■", low), f" -{size}  ", ("■", high), f" {size}")
 
     def draw(self, width: int, height: int) -> Cells | None:
         """As many as there is room for, in one scale."""
         if self.images is None or not self.images.size:
             return None
-        cells, ground = Cells(width, height), self.color("background")
-        shape = self.images.shape[1:]
+        cells, shape = Cells(width, height), self.images.shape[1:]
         sheet = fitting(shape, len(self.images), width, height)
         if sheet.count < self.units:
             sheet = fitting(shape, len(self.images), width, height - 1)
@@ -202,5 +201,5 @@ class WeightImages(Plot):
         small = resized(self.images[: sheet.count], sheet.rows, sheet.columns)
         extent = float(np.percentile(np.abs(small), EXTENT))  # of what is drawn: means of pixels are smaller than these
         self._legend(extent)
-        sheet.paint(cells, diverging(small, extent, ground), plain=self.plain)
+        sheet.paint(cells, diverging(small, extent, self.signs), plain=self.plain)
         return cells

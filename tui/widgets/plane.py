@@ -16,7 +16,7 @@ from tui.numbers import short
 from tui.predicting import LEAST_PROBABILITY, PlaneFound, Window, points_of
 from tui.view import View
 from tui.widgets.canvas import pack, paint, stretch
-from tui.widgets.cells import RGB, Cells
+from tui.widgets.cells import RGB, Cells, packed
 from tui.widgets.images import Sheet, resized
 from tui.widgets.plot import Plot
 from tui.widgets.trends import hexadecimal
@@ -127,7 +127,7 @@ class BoundaryMap(Plot):
         shares = None
         if self.found is not None:
             shares = stretch(self.found.values, window.rows, window.columns)
-            if self.plain:
+            if self._lettered:
                 self._letters(cells, shares)
             else:
                 paint(cells, self._colors(shares, ground))
@@ -139,19 +139,25 @@ class BoundaryMap(Plot):
             cells.centered(self.hint, self.color("plot-axis"))
         return cells
 
+    @property
+    def _lettered(self) -> bool:
+        """Whether classes are letters: their colors have a lightness in common."""
+        return self.plain or (self.gray and bool(self.data.classes))
+
     def _colors(self, values: np.ndarray, ground: RGB) -> np.ndarray:
         if self.data.classes:
             full = mixed(values, ground).astype(np.float64)
             colors: np.ndarray = (full * MAP_STRENGTH + np.array(ground) * (1 - MAP_STRENGTH)).astype(np.uint8)
             return colors
         middle, extent = scale_of(self.data)
-        return diverging(values[..., 0] - middle, extent, ground)
+        return diverging(values[..., 0] - middle, extent, self.signs)
 
     def _letters(self, cells: Cells, values: np.ndarray) -> None:
         """A letter a class where the network is sure, a point where it is not."""
         upper = values[::2]
         best = upper.argmax(-1) if self.data.classes else (upper[..., 0] > scale_of(self.data)[0]).astype(int)
         sure = upper.max(-1) > 0.7 if self.data.classes else np.ones(best.shape, bool)
+        cells.front[:] = packed(self.color("plot-axis"))
         cells.chars[:] = np.where(sure, LETTERS[best % len(LETTERS)], ".")[: cells.height, : cells.width]
 
     def _points(self, cells: Cells, window: Window) -> None:
@@ -166,8 +172,9 @@ class BoundaryMap(Plot):
             row, column = window.pixels(points)
             inside = (row >= 0) & (row < window.rows) & (column >= 0) & (column < window.columns)
             row, column, targets = row[inside], column[inside], targets[inside]
-            if self.plain:
+            if self._lettered:
                 cells.chars[row // 2, column] = [str(int(t))[-1] for t in targets]
+                cells.front[row // 2, column] = packed(self.color("foreground"))
                 continue
             pixels, mask = (
                 np.zeros((window.rows, window.columns, 3), np.uint8),
@@ -183,7 +190,8 @@ class BoundaryMap(Plot):
             colors: np.ndarray = (palette[targets] * 0.8 + light * 0.2).astype(np.uint8)
             return colors
         middle, extent = scale_of(self.data)
-        return diverging(targets - middle, extent, self.color("foreground"))
+        low, zero, high = self.signs
+        return diverging(targets - middle, extent, (low, zero if self.gray else self.color("foreground"), high))
 
     def on_resize(self) -> None:
         """Other pixels are to be asked for."""
@@ -274,7 +282,7 @@ class NeuronMaps(Plot):
         if not self.maps or width < SIZES[-1] + 2:
             return None
         self._blocks, lines = self.fitted(width, height)
-        tall, ground = Cells(width, max(lines, height)), self.color("background")
+        tall = Cells(width, max(lines, height))
         marked = self.color("plot-cursor") if self.active else self.color("plot-axis")
         for number, (maps, (line, sheet)) in enumerate(zip(self.maps, self._blocks, strict=True)):
             tall.text(0, line - 1, f"L{number + 1}", self.color("foreground"), bold=True)
@@ -282,7 +290,7 @@ class NeuronMaps(Plot):
             extent = np.maximum(np.abs(small).max(axis=(1, 2), keepdims=True), 1e-9)
             chosen = self.selected[1] if self.selected[0] == number else None
             frames = {} if chosen is None else {chosen: marked}
-            sheet.paint(tall, diverging(small / extent, 1.0, ground), y=line, frames=frames, plain=self.plain)
+            sheet.paint(tall, diverging(small / extent, 1.0, self.signs), y=line, frames=frames, plain=self.plain)
         layer, unit = self.selected
         if layer < len(self._blocks):
             line, sheet = self._blocks[layer]

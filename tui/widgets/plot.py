@@ -12,6 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.actions import Action
+from tui.colors import COOL, GRAYS, WARM
 from tui.view import View
 from tui.widgets.cells import RGB, Cells
 
@@ -90,6 +91,16 @@ class Plot(Widget):
     def plain(self) -> bool:
         """Whether the terminal shows ASCII only."""
         return self.ui.ascii_only
+
+    @property
+    def gray(self) -> bool:
+        """Whether colors are shown by their lightness alone (NO_COLOR)."""
+        return self.app.no_color
+
+    @property
+    def signs(self) -> tuple[RGB, RGB, RGB]:
+        """The colors of numbers below, at and above zero."""
+        return GRAYS if self.gray else (COOL, self.color("background"), WARM)
 
     @property
     def marker(self) -> str:
