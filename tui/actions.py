@@ -28,7 +28,7 @@ class Action:
     `keys` are Textual key names, `label` is the short word beside them, `title` names the action in the command
     palette, and `help` is one sentence. `place` says where the action is shown all the time: "tabs" (the top line),
     "status" (the line below), "bar" (the bottom line), "main" (the border of a mode's main pane), or "" for help and
-    palette alone. `argument` goes to the method.
+    palette alone. `argument` goes to the method. `plain` keys are written in ASCII.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Action:
     place: str = ""
     modes: tuple[str, ...] = ()
     argument: str = ""
+    plain: bool = False
 
     @property
     def call(self) -> str:
@@ -54,7 +55,7 @@ class Action:
     @property
     def shown(self) -> str:
         """The first of the keys as it is written on screen."""
-        return written(self.keys.split(",")[0])
+        return written(self.keys.split(",")[0], plain=self.plain)
 
 
 _WRITTEN = {
@@ -65,13 +66,16 @@ _WRITTEN = {
 }  # fmt: skip
 
 
-def written(key: str) -> str:
-    """A Textual key name as it is written on screen: ^s for ctrl+s, ⇧→ for shift+right."""
+_PLAIN = {"enter": "enter", "backspace": "del"}  # whose signs have no like in ASCII
+
+
+def written(key: str, *, plain: bool = False) -> str:
+    """A Textual key name as it is written on screen: ^s for ctrl+s, ⇧→ for shift+right; `plain` for ASCII."""
     if key.startswith("ctrl+"):
-        return "^" + written(key[5:])
+        return "^" + written(key[5:], plain=plain)
     if key.startswith("shift+"):
-        return "⇧" + written(key[6:])
-    return _WRITTEN.get(key, key)
+        return ("S-" if plain else "⇧") + written(key[6:], plain=plain)
+    return (_PLAIN if plain else {}).get(key) or _WRITTEN.get(key, key)
 
 
 MODES: tuple[Mode, ...] = (
@@ -248,6 +252,11 @@ ACTIONS: tuple[Action, ...] = (
 def of_mode(actions: tuple[Action, ...], mode: str) -> tuple[Action, ...]:
     """The actions that a mode has, in the order of the table."""
     return tuple(action for action in actions if not action.modes or mode in action.modes)
+
+
+def in_ascii(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The actions with keys that a terminal without Unicode can show."""
+    return tuple(replace(action, plain=True) for action in actions)
 
 
 def remapped(actions: tuple[Action, ...], keys: Mapping[str, str]) -> tuple[Action, ...]:

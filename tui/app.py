@@ -17,7 +17,7 @@ from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.screen import Screen
 
-from tui.actions import ACTIONS, MODES, Mode, of_mode, remapped
+from tui.actions import ACTIONS, MODES, Mode, in_ascii, of_mode, remapped
 from tui.capture import Stream, captured
 from tui.config import RunConfig
 from tui.engine import Engine
@@ -64,6 +64,7 @@ class FastnnApp(App[None]):
         self.ascii_only = self.options.ascii
         if self.ascii_only:
             self._filters.append(Ascii())
+            self.actions = in_ascii(self.actions)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = next(theme.name for theme in THEMES if theme.name.endswith(self.options.theme))

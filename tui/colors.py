@@ -15,7 +15,7 @@ VIRIDIS = np.array(
      (170, 220, 50), (253, 231, 37)], np.float64,
 )  # fmt: skip
 COOL, WARM = (0, 114, 178), (230, 140, 0)
-GRAYS: tuple[RGB, RGB, RGB] = (48, 48, 48), (128, 128, 128), (232, 232, 232)  # the pair is of one lightness
+GRAYS: tuple[RGB, RGB, RGB] = (80, 80, 80), (150, 150, 150), (235, 235, 235)  # the pair is of one lightness
 # Classes, in an order that tells neighbors apart; ten of them for the digits.
 CLASSES: tuple[RGB, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (240, 228, 66), (0, 114, 178),

@@ -132,3 +132,13 @@ async def test_asked_for_while_loading_the_drawer_opens_once_there_is_something_
         app.session._change(choices=choices)
         await until(pilot, lambda: drawer.display)
         assert drawer.texts()["data"] == "digits" and drawer.texts()["activation"] == "relu"
+
+
+async def test_esc_closes_the_drawer_after_the_terminal_was_too_small_for_it():
+    async with opened() as (pilot, app):
+        drawer = await opened_drawer(pilot, app)
+        await pilot.resize_terminal(20, 5)
+        await until(pilot, lambda: app.base.focused is None)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: app.base.focused is not None)
+        await press_until(pilot, "escape", lambda: not drawer.display)

@@ -54,7 +54,7 @@ class Help(Once, ModalScreen[None]):
                 lines += [Content("")] if group else []
                 group = action.group
                 lines.append(Content.styled(group, "bold $brand"))
-            keys = " ".join(written(key) for key in action.keys.split(","))
+            keys = " ".join(written(key, plain=action.plain) for key in action.keys.split(","))
             named = action.group.lower() in action.modes
             where = f"  ({', '.join(action.modes)})" if action.modes and not named else ""
             parts = ((f"{keys:>9}", "bold $key"), "  ", action.help, (where, "$text-muted"))

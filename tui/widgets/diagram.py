@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.experiments.parts import Diagram
-from tui.colors import COOL, WARM, diverging
+from tui.colors import diverging
 from tui.widgets.canvas import pack
 from tui.widgets.cells import RGB, Cells, packed
 from tui.widgets.dots import MARKERS, characters
@@ -54,7 +54,15 @@ class _Dots:
 
 
 def network_cells(
-    width: int, height: int, part: Diagram, *, marker: str, node: RGB, name: RGB, ground: RGB, cursor: RGB
+    width: int,
+    height: int,
+    part: Diagram,
+    *,
+    marker: str,
+    node: RGB,
+    name: RGB,
+    signs: tuple[RGB, RGB, RGB],
+    cursor: RGB,
 ) -> Cells:
     """The network in `width` x `height` cells: a node a circle, the bias x_0 a 1 below its layer, layers left to right.
 
@@ -81,7 +89,7 @@ def network_cells(
                     links.append((float(shares[i, j - 1]), k, row, other))
     dots = _Dots(width, height, marker)
     links.sort(key=lambda link: abs(link[0]))
-    shades = pack(diverging(np.array([link[0] for link in links]), 1.0, (COOL, ground, WARM)))
+    shades = pack(diverging(np.array([link[0] for link in links]), 1.0, signs))
     for (_, k, row, other), shade in zip(links, shades.tolist(), strict=True):
         dots.link((columns[k] + 1, columns[k + 1] - 1), (row, other), shade)
     layer, i, j = part.link

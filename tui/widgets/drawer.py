@@ -91,6 +91,11 @@ class Drawer(Vertical):
         self.border_title = "Configuration"
         self.border_subtitle = "tab next   enter apply   esc close"
 
+    def on_show(self) -> None:
+        """Take the keys again: a terminal that was too small for it has taken them away."""
+        if self.screen.focused is None:
+            self.query_one("#field-data").focus()
+
     # Filling
 
     async def open(self, choices: Choices, config: RunConfig) -> None:

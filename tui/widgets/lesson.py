@@ -91,7 +91,8 @@ class LessonText(CoursePlot):
         elif lesson.answered:
             cells.text(1, y, "computing…", muted)
         else:
-            for line in textwrap.wrap("Predict, then see: ↑↓ choose an answer, ⏎ takes it.", room):
+            enter = "enter" if self.plain else "⏎"
+            for line in textwrap.wrap(f"Predict, then see: ↑↓ choose an answer, {enter} takes it.", room):
                 cells.text(1, y, line, muted)
                 y += 1
         self._list(cells, y + 1, height)
@@ -183,7 +184,7 @@ class LessonReport(CoursePlot):
             room = (width - 2, height - y)
             pages = laid_out(lesson.parts, *room)
             self.pages = len(pages)
-            brush = Brush(self.color, self.marker, self.plain)
+            brush = Brush(self.color, self.marker, self.plain, self.gray)
             paste(cells, page_cells(pages[self.page % self.pages], *room, brush), 1, y)
         elif not lesson.error:
             cells.centered("computing…", self.color("plot-axis"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.experiments.parts import Bars, Checks, Curves, Diagram, Histograms, Part, Table, Text
-from tui.colors import CLASSES
+from tui.colors import CLASSES, COOL, GRAYS, WARM
 from tui.widgets.cells import RGB, Cells
 from tui.widgets.charts import STYLES, Line, Look, histogram_chart, line_chart
 from tui.widgets.diagram import network_cells
@@ -28,11 +28,13 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Brush:
-    """How parts are drawn: the theme's colors by name, the kind of dots, and whether the terminal has only ASCII."""
+    """How parts are drawn: the theme's colors by name, the kind of dots, and whether the terminal has only ASCII,
+    or shows colors as grays."""
 
     color: Callable[[str], RGB]
     marker: str
     plain: bool
+    gray: bool = False
 
 
 def paste(onto: Cells, cells: Cells, x: int, y: int) -> None:
@@ -139,10 +141,10 @@ def _body(part: Part, width: int, height: int, brush: Brush) -> Cells:
     if isinstance(part, Histograms):
         return _histograms(part, width, height, brush)
     if isinstance(part, Diagram):
-        ground, node = brush.color("plot-axis"), brush.color("foreground")
+        signs = GRAYS if brush.gray else (COOL, brush.color("plot-axis"), WARM)
         return network_cells(
-            width, height, part, marker="ascii" if brush.plain else brush.marker, node=node,
-            name=brush.color("plot-axis"), ground=ground, cursor=brush.color("plot-cursor"),
+            width, height, part, marker="ascii" if brush.plain else brush.marker, node=brush.color("foreground"),
+            name=brush.color("plot-axis"), signs=signs, cursor=brush.color("plot-cursor"),
         )  # fmt: skip
     cells = Cells(width, height)
     draw: Any = {Table: _table, Checks: _checks, Text: _text, Bars: _bars}[type(part)]
