@@ -204,6 +204,7 @@ def test_exception_before_the_kernel(
 
 def test_exception_in_the_middle_of_a_run(three: fnn.Trainer, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastnn.training.MOST_STEPS", 3)
+    monkeypatch.setattr("fastnn.training.CHUNK_SECONDS", 60.0)  # a step and then three, however long they take
     barrier = three._runner.work.barrier
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         for snapshot in three.run(3):

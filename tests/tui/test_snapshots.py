@@ -47,7 +47,9 @@ def test_finished_log_light(snap_compare, size):
 def test_drawer_with_a_wrong_field(snap_compare, size):
     async def drive(pilot):
         await settle(pilot)
-        await press(pilot, "c", "tab", *"64 zwei", "enter")
+        await press(pilot, "c", "tab")
+        await until(pilot, lambda: getattr(pilot.app.focused, "id", "") == "field-layers")
+        await press(pilot, *"64 zwei", "enter")
         pilot.app.focused.cursor_blink = False
         await until(pilot, lambda: pilot.app.base.query_one("#wrong").display)
         await settle(pilot)
