@@ -27,7 +27,7 @@ PREDICT, LAYERS, INPUTS, OUTPUTS, GEMM, SLOPES, SCRATCH, BLOCK = range(HEAD)
 # the distance of its rows and that of its panels.
 IN, OUT, COLUMNS, STRIDE, WEIGHT, BIAS, FORWARD, PANELS, ROW, PANEL = range(FIELDS)
 FEW = 3  # rows up to which each row is a product of its own: 4 rows as one product take as long as 3 alone
-TILE = 12  # rows of which a worker gets a whole number: products are made for 4, 6, 8 and 12 rows
+TILE = 12  # rows of which a worker gets a whole number: products are made for 6, 8, 12 and 16 rows
 FLAGGED = 64 // 8  # numbers between two workers' flags: a cache line
 
 
