@@ -101,9 +101,9 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool) 
 
             cells = [(i, v) for i in range(rows) for v in range(vectors)]
             entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.end")
-            # LLVM would walk from row to row of A by one pointer, each load waiting for the addition before it. With one
-            # vector a row that takes longer than the products (16x8, 32 terms: 211 -> 180 ns), with two it does not; of
-            # more than 8 rows the places would not fit in registers. That `none` is 0 LLVM does not know.
+            # LLVM would walk from row to row of A by one pointer, each load waiting for the addition before it. Where a
+            # row is one vector, that takes longer than the products (16x8, 32 terms: 211 -> 180 ns), with two it does
+            # not; of more than 8 rows the places would not fit in registers. That `none` is 0 LLVM does not know.
             none = b.lshr(K, constant(63)) if vectors == 1 and rows <= 8 else constant(0)
             a_rows = [b.gep(A, [b.xor(b.mul(constant(i), row_a), none)]) for i in range(rows)]
             for i in range(rows):
