@@ -28,6 +28,11 @@ def class_color(number: int) -> RGB:
     return CLASSES[number % len(CLASSES)]
 
 
+def inked(color: RGB, ground: RGB) -> RGB:
+    """A class's color for text and lines: darker on a light ground, where Okabe and Ito's are faint."""
+    return color if max(ground) < 128 else (color[0] * 3 // 5, color[1] * 3 // 5, color[2] * 3 // 5)
+
+
 def _share(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Values in [0, 1] between low and high; NaN becomes 0, and a range without finite extent the middle."""
     if not (np.isfinite(low) and np.isfinite(high) and high > low):

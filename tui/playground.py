@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tui.config import MAX_LAYERS, Choices, RunConfig
+from tui.view import Run
 
 NOISES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)
 SAMPLES = (20, 50, 100, 200, 300, 500, 1000, 1500, 2000, 5000, 10_000)
@@ -89,10 +90,10 @@ def toggled(config: RunConfig, choices: Choices, feature: str) -> RunConfig | No
 
 
 def other_data(config: RunConfig, choices: Choices, direction: int) -> RunConfig | None:
-    """The data set before or after this one in the list."""
+    """The data set before or after this one in the list, with the cell that suits it."""
     names = choices.data
     at = names.index(config.data) + direction if config.data in names else 0
-    return replace(config, data=names[at], loader=(), loss="", folder="") if 0 <= at < len(names) else None
+    return replace(config, data=names[at], loader=(), cell="", loss="", folder="") if 0 <= at < len(names) else None
 
 
 def _named(config: RunConfig, field: str, names: Sequence[str]) -> tuple[RunConfig | None, RunConfig | None]:
@@ -102,8 +103,15 @@ def _named(config: RunConfig, field: str, names: Sequence[str]) -> tuple[RunConf
     return left, replace(config, **sides[1], folder="") if at + 1 < len(names) else None
 
 
-def rows(config: RunConfig, choices: Choices) -> Iterator[Row]:
-    """All settings that this configuration has, from data to optimizer."""
+def cells_of(run: Run | None, choices: Choices) -> tuple[str, ...]:
+    """What the layers over a run's data may be made of; none where there is no choice: neither sequences nor images."""
+    if run is None or (run.data.steps is None and run.data.image_shape is None):
+        return ()
+    return tuple(cell for cell in choices.cells if run.data.steps is None or cell != "dense")
+
+
+def rows(config: RunConfig, choices: Choices, run: Run | None = None) -> Iterator[Row]:
+    """All settings that this configuration has, from data to optimizer; `run` has the data."""
     yield Row("data", "data", config.data, other_data(config, choices, -1), other_data(config, choices, 1))
     for name, label, values, form in (
         ("noise", "noise", NOISES, "{:g}"),
@@ -131,6 +139,10 @@ def rows(config: RunConfig, choices: Choices) -> Iterator[Row]:
         yield Row(
             f"layer {layer}", f"  L{layer + 1}", str(width), resized(config, layer, -1), resized(config, layer, 1)
         )
+    cells = cells_of(run, choices)
+    if run is not None and cells:
+        cell = config.cell or run.cell
+        yield Row("cell", "cell", cell, *_named(replace(config, cell=cell), "cell", cells))
     yield Row("activation", "activation", config.activation, *_named(config, "activation", choices.activations))
     yield Row("init", "initializer", config.init, *_named(config, "init", choices.initializers))
     others = _named(config, "optimizer", tuple(choices.optimizers))

@@ -1,5 +1,8 @@
 """The playground: settings as data, presets that do what they say, and every key of it on the screen."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from driving import opened, press, press_until, settle, text_of, until
@@ -47,6 +50,16 @@ def test_every_setting_goes_both_ways_and_fits_a_run_file():
             table = runfile.tomllib.loads(run_of(config).text())
             again = config_of(runfile.RunFile.from_table(table))
             assert named(again)[name].text == named(config)[name].text, name
+
+
+def test_the_cell_is_a_choice_for_images_and_sequences_alone():
+    run = FakeBackend().build(RunConfig())
+    found = {row.name: row for row in rows(RunConfig(), CHOICES, run)}
+    assert (found["cell"].text, found["cell"].left, found["cell"].right.cell) == ("dense", None, "gru")
+    assert playground.other_data(found["cell"].right, CHOICES, 1).cell == ""
+    steps = replace(run, data=SimpleNamespace(steps=8, image_shape=None), cell="gru")
+    assert playground.cells_of(steps, CHOICES) == ("gru",)
+    assert "cell" not in {row.name for row in rows(MOONS, CHOICES, FakeBackend().build(MOONS))}
 
 
 def test_inputs_layers_and_units():

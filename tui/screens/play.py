@@ -67,7 +67,8 @@ class Play(ModeScreen):
     @on(Controls.Changed)
     def _changed(self, event: Controls.Changed) -> None:
         """A row's next choice, beside the configuration as it was asked for last: another key may have come since."""
-        found = {row.name: row for row in rows(self.config, self.session.view.choices)}.get(event.row)
+        view = self.session.view
+        found = {row.name: row for row in rows(self.config, view.choices, view.run)}.get(event.row)
         if found is not None:
             self.play(found.right if event.direction > 0 else found.left)
 

@@ -33,12 +33,12 @@ class Controls(Plot):
 
     def key(self, view: View) -> tuple[Any, ...]:
         """Drawn again when the configuration or the selection has changed."""
-        return (view.config, len(view.choices.data), repr(self.config), self.at, self.active)
+        return (view.config, view.run, len(view.choices.data), repr(self.config), self.at, self.active)
 
     def take(self, view: View) -> None:
         """The settings of what was asked for, which a key shows before the network is there."""
         name = self.rows[self.at].name if self.at < len(self.rows) else ""
-        self.rows = tuple(rows(self.config or view.config, view.choices))
+        self.rows = tuple(rows(self.config or view.config, view.choices, view.run))
         names = [row.name for row in self.rows]
         self.at = names.index(name) if name in names else min(self.at, len(names) - 1)
         self.border_title = Content.assemble(("Playground", "bold"))

@@ -51,7 +51,7 @@ class LogPane(Plot):
 
     def retitle(self) -> None:
         """What is shown, and the keys."""
-        parts: list[Any] = [("Log", "bold"), f"  {len(self._entries)} lines"]
+        parts: list[Any] = [("Log", "bold"), f"  {len(self._entries)} line{'s' * (len(self._entries) != 1)}"]
         if self.least != "all":
             parts += ["  ", (self.least, "$plot-validation")]
         if self.words:

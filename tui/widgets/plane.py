@@ -11,7 +11,7 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 
-from tui.colors import class_color, diverging, mixed
+from tui.colors import class_color, diverging, inked, mixed
 from tui.numbers import short
 from tui.predicting import LEAST_PROBABILITY, PlaneFound, Window, points_of
 from tui.view import View
@@ -110,8 +110,14 @@ class BoundaryMap(Plot):
         if self.data.classes:
             whose = f" as {self.data.classes[target]}" if self.size.width >= 50 else ""
             parts.append((f"loss {short(float(f'{loss:.2g}'))}{whose}", "$text-muted"))
+            ground = self.color("background")
             for number in np.argsort(-values)[:3].tolist():
-                parts.append((f" ■{self.data.classes[number]} {values[number]:.2f}", hexadecimal(class_color(number))))
+                parts.append(
+                    (
+                        f" ■{self.data.classes[number]} {values[number]:.2f}",
+                        hexadecimal(inked(class_color(number), ground)),
+                    )
+                )
         else:
             parts += [f"value {short(float(values[0]))}", (f"  loss {short(loss)}", "$text-muted")]
         return self.title_of(parts)

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from tui import numbers
 from tui.actions import Action
-from tui.colors import CLASSES
+from tui.colors import CLASSES, inked
 from tui.shelf import METRICS, Shelf, compared, summary
 from tui.view import DOTS, View
 from tui.widgets.cells import RGB, Cells
@@ -46,7 +46,7 @@ class ShelfPlot(Plot):
     def color_of(self, name: str) -> RGB | None:
         """The color of a marked run."""
         marked = self.shelf.marked
-        return CLASSES[marked.index(name)] if name in marked else None
+        return inked(CLASSES[marked.index(name)], self.color("background")) if name in marked else None
 
 
 class RunsTable(ShelfPlot):
