@@ -35,10 +35,12 @@ def inked(color: RGB, ground: RGB) -> RGB:
 
 def _share(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Values in [0, 1] between low and high; NaN becomes 0, and a range without finite extent the middle."""
-    if not (np.isfinite(low) and np.isfinite(high) and high > low):
+    finite = np.isfinite(low) and np.isfinite(high)
+    half = high * 0.5 - low * 0.5 if finite else 0.0  # the whole may be infinite, and half of the smallest number is 0
+    if not half > 0:
         return np.full(np.shape(values), 0.5)
     values = np.clip(np.nan_to_num(np.asarray(values, np.float64), nan=low), low, high)
-    shares: np.ndarray = np.clip((values * 0.5 - low * 0.5) / (high * 0.5 - low * 0.5), 0.0, 1.0)
+    shares: np.ndarray = np.clip((values * 0.5 - low * 0.5) / half, 0.0, 1.0)
     return shares
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rich.style import Style
@@ -58,6 +58,7 @@ def test_painting_is_cut_off_at_the_edges(width, height, rows, columns, x, plain
 
 @settings(max_examples=100, deadline=None)
 @given(arrays(np.float64, (4, 5), elements=st.floats()), st.floats(), st.floats())
+@example(np.zeros((4, 5)), 0.0, 5e-324)
 def test_scales_take_anything(values, low, high):
     for colors in (sequential(values, low, high), diverging(values, high, GRAYS), mixed(values, (0, 0, 0))):
         assert colors.dtype == np.uint8 and colors.shape[-1] == 3
