@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import llvmlite
 import numba
 import platformdirs
+from llvmlite.binding import Linkage
 from numba.core import config, registry
 from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
@@ -299,12 +300,34 @@ class _Linked(JITCodeLibrary):
         self._finalized = True
 
 
+class _Own(JITCodeLibrary):
+    """Machine code in which the inner functions have no name that others see.
+
+    Numba tells functions of one name and one signature apart by a number that every process counts from 1. Two of them
+    that two processes have kept on disk may have the same, and in a third the second was linked to the first's code.
+    """
+
+    def _finalize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
+        super()._finalize_final_module()  # type: ignore[no-untyped-call]
+
+
 class _InnerCompiler(Compiler):
     """Numba's, with machine code left to the kernels that call the function."""
 
+    library: Any = _Linked
+
     def __init__(self, typing: Any, target: Any, library: Any, *rest: Any) -> None:
-        linked = library or _Linked(target.codegen(), "inner")  # type: ignore[no-untyped-call]
-        super().__init__(typing, target, linked, *rest)  # type: ignore[no-untyped-call]
+        made = library or self.library(target.codegen(), "fastnn")
+        super().__init__(typing, target, made, *rest)  # type: ignore[no-untyped-call]
+
+
+class _OuterCompiler(_InnerCompiler):
+    """Numba's, for kernels and blocks."""
+
+    library = _Own
 
 
 # ---- decorators ------------------------------------------------------------------------------------------------------
@@ -322,7 +345,7 @@ def _claim(name: str) -> DiskCache:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls, for each new signature, with its machine code kept on disk."""
-    dispatcher = numba.njit(**FLAGS)(function)
+    dispatcher = numba.njit(pipeline_class=_OuterCompiler, **FLAGS)(function)
     dispatcher._cache = _claim(f"{function.__module__.rpartition('fastnn.')[2]}.{function.__name__}")
     return dispatcher
 
@@ -346,7 +369,7 @@ def standalone(inner: Any) -> Any:
     Kept on disk under its full name: those of one name differ in the type of their numbers only.
     """
     function = inner.py_func
-    dispatcher = numba.njit(**FLAGS)(function)
+    dispatcher = numba.njit(pipeline_class=_OuterCompiler, **FLAGS)(function)
     dispatcher._cache = DiskCache(f"standalone.{function.__qualname__.replace('.<locals>', '')}")
     return dispatcher
 
@@ -375,7 +398,8 @@ def block(name: str, signature: Any, function: Callable[..., Any]) -> int:
     512 tanh, called or inlined), and the kernel that calls it need not be compiled again for another block.
     """
     options = {"fastmath": FASTMATH, "error_model": "numpy", "_nrt": False}
-    callback: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
+    types = signature.args, signature.return_type
+    callback: Any = CFunc(function, types, locals={}, options=options, pipeline_class=_OuterCompiler)
     callback._cache = _claim(name)
     callback.compile()
     _callbacks.append(callback)

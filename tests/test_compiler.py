@@ -20,10 +20,14 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
+from llvmlite.binding import Linkage
+from numba import types
+from numba.core.caching import NullCache
 from processes import start
 
 import fastnn
 from fastnn import compiler
+from fastnn.losses import LOSSES
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
 PACKAGE = Path(fastnn.__file__).parent
@@ -444,3 +448,18 @@ for thread in threads:
 print(len(done))
 """)
     assert out.split() == ["4"]
+
+
+def test_inner_functions_of_a_block_have_no_name_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two with one name, kept on disk by two processes, a third would link the second's block to the first's."""
+    monkeypatch.setattr(compiler, "_claim", lambda name: NullCache())
+    over = LOSSES["mse"].make(np.float32)  # with inner functions of its own, too long to be inlined twice
+
+    def block(z, t, losses, hits, space):
+        over(z, t, 4, 16, losses, hits, space, np.float32(1))
+
+    compiler.block("tests.names", types.void(*[types.CPointer(types.float32)] * 5), block)
+    functions = [f for f in compiler._callbacks[-1]._library._final_module.functions if not f.is_declaration]
+    assert [f.name for f in functions if "hits_of" in f.name], "inlined: there is nothing to be seen here"
+    seen = [f.name for f in functions if f.linkage not in (Linkage.internal, Linkage.private)]
+    assert all("block" in name for name in seen), seen
