@@ -307,6 +307,10 @@ class _Own(JITCodeLibrary):
     that two processes have kept on disk may have the same, and in a third the second was linked to the first's code.
     """
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)  # type: ignore[no-untyped-call]
+        self.enable_object_caching()  # type: ignore[no-untyped-call]
+
     def _finalize_final_module(self) -> None:
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
