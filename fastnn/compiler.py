@@ -21,19 +21,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache, wraps
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import llvmlite
 import numba
 import platformdirs
-from llvmlite.binding import Linkage
 from numba.core import config, registry
 from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+
+from fastnn.linking import InnerCompiler, OuterCompiler
 
 # "contract" lets LLVM fuse a multiply and an add; "nsz" ignores the sign of zero. NaN and Inf keep their meaning
 # (no nnan, ninf), sums keep their order (no reassoc), and no "arcp": LLVM then divides vectors by an estimated
@@ -140,10 +139,11 @@ def preparing() -> Iterator[None]:
 def compiled_sources() -> list[Path]:
     """The files whose text can reach machine code: those that use this module's decorators, and the engine's folder."""
     package = Path(__file__).parent
+    here = Path(__file__), package / "linking.py"
     return [
         path
         for path in sorted(package.rglob("*.py"))
-        if path.parent.name == "cpu" or path == Path(__file__) or b"from fastnn.compiler import" in path.read_bytes()
+        if path.parent.name == "cpu" or path in here or b"from fastnn.compiler import" in path.read_bytes()
     ]
 
 
@@ -286,54 +286,6 @@ class DiskCache(_Cache):
                 raise
 
 
-# ---- inner functions -------------------------------------------------------------------------------------------------
-
-
-class _Linked(JITCodeLibrary):
-    """Optimized code that others link into theirs: no machine code is made of it alone."""
-
-    codegen = SimpleNamespace(set_env=lambda name, environment: None)  # where Python's objects would be noted
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]
-        self._verify_declare_only_symbols()  # type: ignore[no-untyped-call]
-        self._finalized = True
-
-
-class _Own(JITCodeLibrary):
-    """Machine code in which the inner functions have no name that others see.
-
-    Numba tells functions of one name and one signature apart by a number that every process counts from 1. Two of them
-    that two processes have kept on disk may have the same, and in a third the second was linked to the first's code.
-    """
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)  # type: ignore[no-untyped-call]
-        self.enable_object_caching()  # type: ignore[no-untyped-call]
-
-    def _finalize_final_module(self) -> None:
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
-                function.linkage = Linkage.internal
-        super()._finalize_final_module()  # type: ignore[no-untyped-call]
-
-
-class _InnerCompiler(Compiler):
-    """Numba's, with machine code left to the kernels that call the function."""
-
-    library: Any = _Linked
-
-    def __init__(self, typing: Any, target: Any, library: Any, *rest: Any) -> None:
-        made = library or self.library(target.codegen(), "fastnn")
-        super().__init__(typing, target, made, *rest)  # type: ignore[no-untyped-call]
-
-
-class _OuterCompiler(_InnerCompiler):
-    """Numba's, for kernels and blocks."""
-
-    library = _Own
-
-
 # ---- decorators ------------------------------------------------------------------------------------------------------
 
 _names: set[str] = set()
@@ -349,14 +301,14 @@ def _claim(name: str) -> DiskCache:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls, for each new signature, with its machine code kept on disk."""
-    dispatcher = numba.njit(pipeline_class=_OuterCompiler, **FLAGS)(function)
+    dispatcher = numba.njit(pipeline_class=OuterCompiler, **FLAGS)(function)
     dispatcher._cache = _claim(f"{function.__module__.rpartition('fastnn.')[2]}.{function.__name__}")
     return dispatcher
 
 
 def inner(function: Callable[..., Any]) -> Any:
     """Compile a function that only kernels call; its machine code is kept as part of theirs."""
-    return numba.njit(pipeline_class=_InnerCompiler, **_INNER, **FLAGS)(function)
+    return numba.njit(pipeline_class=InnerCompiler, **_INNER, **FLAGS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -364,7 +316,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
     That is 300 numbers for `Net` and `Work`: 0.1 us for each of five calls in a step of 3.8.
     """
-    return numba.njit(forceinline=True, pipeline_class=_InnerCompiler, **_INNER, **FLAGS)(function)
+    return numba.njit(forceinline=True, pipeline_class=InnerCompiler, **_INNER, **FLAGS)(function)
 
 
 def standalone(inner: Any) -> Any:
@@ -373,7 +325,7 @@ def standalone(inner: Any) -> Any:
     Kept on disk under its full name: those of one name differ in the type of their numbers only.
     """
     function = inner.py_func
-    dispatcher = numba.njit(pipeline_class=_OuterCompiler, **FLAGS)(function)
+    dispatcher = numba.njit(pipeline_class=OuterCompiler, **FLAGS)(function)
     dispatcher._cache = DiskCache(f"standalone.{function.__qualname__.replace('.<locals>', '')}")
     return dispatcher
 
@@ -403,7 +355,7 @@ def block(name: str, signature: Any, function: Callable[..., Any]) -> int:
     """
     options = {"fastmath": FASTMATH, "error_model": "numpy", "_nrt": False}
     types = signature.args, signature.return_type
-    callback: Any = CFunc(function, types, locals={}, options=options, pipeline_class=_OuterCompiler)
+    callback: Any = CFunc(function, types, locals={}, options=options, pipeline_class=OuterCompiler)
     callback._cache = _claim(name)
     callback.compile()
     _callbacks.append(callback)

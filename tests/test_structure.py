@@ -22,7 +22,7 @@ TUI = PACKAGE.parent / "tui"
 
 # Floor 3, what people use, is everything else: network, training, datasets, cli ...
 FLOORS = {
-    0: {"compiler", "elementary", "random", "errors", "version"},
+    0: {"compiler", "linking", "elementary", "random", "errors", "version"},
     1: {"activations", "cells", "losses", "optimizers", "initializers"},
     2: {"cpu", "cuda", "ranks", "runner"},
 }
