@@ -57,18 +57,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail("interrupted; nothing is saved" if options.save else "interrupted", INTERRUPTED)
 
 
+class _OutputError(Exception):
+    """Standard output is full, or its reader has gone, as behind `| head`."""
+
+
+class _Output:
+    """Standard output, whose errors are told from those of other files."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._told(self._stream.write, text)
+
+    def flush(self) -> None:
+        self._told(self._stream.flush)
+
+    def _told(self, do: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return do(*given)
+        except OSError as reason:
+            # What is left in it would be written when Python ends.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise _OutputError(f"standard output: cannot be written ({reason.strerror})") from None
+
+
 def _written(command: Callable[[Any], int], options: Any) -> int:
     """What `command` returns, once all that it printed is written; an error of standard output is one line, too."""
+    output: Any = None if sys.stdout is None else _Output(sys.stdout)  # None: closed by the caller
     try:
-        code = command(options)
-        print(end="", flush=True)  # and not sys.stdout.flush: it is None where the caller has closed it
-    except OSError as reason:
-        if reason.filename is not None:
-            raise
-        # Full, or its reader has gone, as behind `| head`. What is left in it would be written when Python ends.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return fail(f"standard output: cannot be written ({reason.strerror})")
+        with contextlib.redirect_stdout(output):
+            code = command(options)
+            print(end="", flush=True)
+    except _OutputError as reason:
+        return fail(reason)
     return code
 
 

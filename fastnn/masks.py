@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import math
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fastnn.errors import check_float, check_int, shown
 from fastnn.random import MASKS, host_generator
+from fastnn.samples import numeric
+
+MOST_LINKS = 2**33  # of a layer, connected or not: as many as a network may have parameters
 
 
 class Mask:
@@ -20,12 +26,7 @@ class Mask:
     """
 
     def __init__(self, value: Any, argument: str = "mask") -> None:
-        try:
-            array = np.asarray(value)
-        except ValueError as reason:
-            raise ValueError(f"{argument}: cannot be read as an array ({reason}); expected (fan_in, units)") from None
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"{argument}: has dtype {array.dtype}; expected an array of 0 and 1 (fan_in, units)")
+        array = numeric(argument, value)
         if array.ndim != 2 or 0 in array.shape:
             raise ValueError(f"{argument}: has shape {array.shape}; expected (fan_in, units)")
         wrong = np.argwhere((array != 0) & (array != 1))
@@ -80,14 +81,16 @@ def random(fan_in: int, fan_out: int, density: float, seed: int = 0) -> np.ndarr
     """A uint8 mask (fan_in, fan_out) with round(density * fan_in * fan_out) connections, at least one, chosen evenly.
 
     `density` is their share, 0 < density <= 1. The same seed (0 to 2**63 - 1) gives the same mask in every process.
-    Raises TypeError or ValueError, naming the argument.
+    Raises TypeError or ValueError, naming the argument, also for more links than memory holds.
     """
-    count = check_int("fan_in", fan_in) * check_int("fan_out", fan_out)
+    fan_in, fan_out = check_int("fan_in", fan_in), check_int("fan_out", fan_out)
+    count = fan_in * fan_out
     kept = max(1, round(count * check_float("density", density, 0, 1, above=True)))
-    # The ranks of numbers that the generator promises for ever; its own permutations may change with NumPy.
-    draws = host_generator(check_int("seed", seed, 0, 2**63 - 1), MASKS).random(count)
-    mask = np.zeros(count, np.uint8)
-    mask[np.argsort(draws, kind="stable")[:kept]] = 1
+    generator = host_generator(check_int("seed", seed, 0, 2**63 - 1), MASKS)
+    with _room("fan_in, fan_out", (fan_in, fan_out), count):
+        mask = np.zeros(count, np.uint8)
+        # The ranks of numbers that the generator promises for ever; its own permutations may change with NumPy.
+        mask[np.argsort(generator.random(count), kind="stable")[:kept]] = 1
     return mask.reshape(fan_in, fan_out)
 
 
@@ -96,7 +99,7 @@ def window(inputs: int | tuple[int, int], units: int | tuple[int, int], size: in
 
     With integers, inputs and units lie on a line; with pairs (rows, columns) in a plane, row by row, as in an image.
     The windows' places are spread evenly, the first and the last at the edges; a single unit sees the middle. Raises
-    TypeError or ValueError, naming the argument, for a size that does not fit the inputs.
+    TypeError or ValueError, naming the argument, for a size that does not fit the inputs, or too many links for memory.
     """
     plane = [isinstance(value, (tuple, list)) for value in (inputs, units, size)]
     if any(plane) and not all(plane):
@@ -104,11 +107,27 @@ def window(inputs: int | tuple[int, int], units: int | tuple[int, int], size: in
     pairs: list[Any] = [inputs, units, size] if all(plane) else [(inputs,), (units,), (size,)]
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) not in (1, 2):
         raise ValueError(f"inputs, units, size: {shown((inputs, units, size))}; expected integers or pairs")
+    sides = [
+        (check_int("inputs", many), check_int("units", out), check_int("size", wide, 1, many))
+        for many, out, wide in zip(*pairs, strict=True)
+    ]
     mask: np.ndarray = np.ones((1, 1), np.uint8)
-    for many, out, wide in zip(*pairs, strict=True):
-        many, out = check_int("inputs", many), check_int("units", out)
-        mask = np.kron(mask, _line(many, out, check_int("size", wide, 1, many)))
+    with _room("inputs, units", (inputs, units), math.prod(many * out for many, out, _ in sides)):
+        for side in sides:
+            mask = np.kron(mask, _line(*side))
     return mask
+
+
+@contextlib.contextmanager
+def _room(argument: str, sizes: Any, links: int) -> Iterator[None]:
+    """Within: a mask of so many links is made. Raises ValueError, naming its sizes, if that is more than there may be
+    or memory holds."""
+    if links > MOST_LINKS:
+        raise ValueError(f"{argument}: {shown(sizes)} make {links:,} links; expected {MOST_LINKS:,} at most")
+    try:
+        yield
+    except MemoryError:
+        raise ValueError(f"{argument}: {shown(sizes)} make {links:,} links; expected fewer: memory is full") from None
 
 
 def _line(inputs: int, units: int, size: int) -> np.ndarray:

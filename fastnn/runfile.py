@@ -147,6 +147,8 @@ def read(path: str | os.PathLike[str]) -> RunFile:
     Names of activations and so on are checked when the run is built.
     """
     name = os.fspath(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for whoever writes
+        raise DataError(f"{name}: not a file; expected a run in TOML")
     try:
         table = tomllib.loads(Path(path).read_bytes().decode())
     except FileNotFoundError:

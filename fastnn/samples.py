@@ -12,7 +12,14 @@ from fastnn.losses import LOSSES
 
 
 def numeric(argument: str, value: Any) -> np.ndarray:
-    """`value` as an array of real numbers or bools; raises TypeError for others, ValueError for uneven rows."""
+    """`value` as an array of real numbers or bools.
+
+    Raises TypeError for others, ValueError for uneven rows, and where numbers are masked: the arrays that compiled code
+    takes have no masks, and what lies below one may be anything.
+    """
+    if np.ma.is_masked(value):
+        count = int(np.ma.count_masked(value))
+        raise ValueError(f"{argument}: an array in which {count} are masked; expected numbers only, see its filled()")
     try:
         array = np.asarray(value)
     except ValueError as reason:

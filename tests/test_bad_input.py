@@ -171,6 +171,7 @@ for name, (argument, call) in TAKE_X.items():
         ("objects", X.astype(object), TypeError, "object", "real numbers"),
         ("text", X.astype(str), TypeError, "<U", "real numbers"),
         ("complex", X.astype(complex), TypeError, "complex128", "real numbers"),
+        ("masked", np.ma.array(X, mask=X > 1), ValueError, f"{(X > 1).sum()} are masked", "filled()"),
         ("dates", np.zeros((20, 4), "datetime64[s]"), TypeError, "datetime64", "real numbers"),
         ("rows of unequal length", [[1, 2, 3, 4], [1, 2, 3]], ValueError, "rows of equal length"),
         ("NaN", changed(X, (7, 2), NAN), ValueError, "nan", "(7, 2)", "finite"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -87,6 +88,8 @@ def test_help_lists_options_and_the_registries_names(run: Runner) -> None:
         assert option in out
     for name in (*DATASETS, *ACTIVATIONS, *INITIALIZERS, *LOSSES, *OPTIMIZERS):
         assert name in out
+    code, out, err = run("warmup", "--help")
+    assert "--dtype" in out and "names:" not in out
     code, out, err = run("--help")
     assert (code, err) == (0, "") and "train" in out
 
@@ -274,6 +277,15 @@ def test_standard_output_that_cannot_be_written(arguments: list[str], environmen
         )
     assert done.returncode == 2
     assert done.stderr == "fastnn: standard output: cannot be written (No space left on device)\n"
+
+
+def test_other_files_are_not_taken_for_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def findings() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fastnn.doctor.findings", findings)
+    with pytest.raises(OSError, match="No space left on device"):
+        main(["doctor"])
 
 
 def test_standard_output_that_was_closed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,9 @@ def test_windows() -> None:
         (lambda: fnn.masks.window((3, 3), 3, 2), "expected three integers or three pairs"),
         (lambda: fnn.masks.window((3, 3), (2, 2), (2,)), "expected integers or pairs"),
         (lambda: fnn.masks.window((), (), ()), "expected integers or pairs"),
+        (lambda: fnn.masks.random(10**6, 10**6, 0.5), r"fan_in, fan_out: \(1000000, 1000000\) make .* at most"),
+        (lambda: fnn.masks.window((99, 99), (999, 999), (3, 3)), r"inputs, units: \(\(99, 99\), \(999, 999\)\) make"),
+        (lambda: fnn.Dense(1, mask=np.ma.array([[1], [0]], mask=[[0], [1]])), "Dense: mask: an array in which 1 are"),
     ],
 )
 def test_bad_masks(call: Any, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,10 @@ def test_no_file_and_no_text(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_bytes(b"data = '\xff'")
     with pytest.raises(DataError, match="cannot be read as TOML"):
         runfile.read(tmp_path / "run.toml")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.toml")  # whoever reads it waits for a writer
+        with pytest.raises(DataError, match=r"pipe\.toml: not a file; expected a run in TOML"):
+            runfile.read(tmp_path / "pipe.toml")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any
 
 from fastnn.datasets.csv_file import load_csv
 from fastnn.datasets.dataset import Dataset
-from fastnn.datasets.idx import load_idx_folder
+from fastnn.datasets.idx import idx_files, load_idx_folder
 from fastnn.datasets.npy_file import load_npy
 from fastnn.datasets.registry import DATASETS, Entry, options_of
 from fastnn.datasets.sequences import load_adding, load_text
@@ -80,15 +80,15 @@ def digest(name_or_path: str) -> str:
     """A hash of the file or folder that `load` would read, by its files' sizes and first 64 MB each; "" for a built-in
     name, and for what cannot be read."""
     path = Path(os.path.expanduser(name_or_path))
-    if name_or_path in DATASETS or not os.path.exists(path):
+    if name_or_path in DATASETS or not (os.path.isfile(path) or os.path.isdir(path)):
         return ""
     found = hashlib.sha256()
     try:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in idx_files(path).values() if path.is_dir() else [path]:
             with open(file, "rb") as content:
                 found.update(f"{file.name} {os.fstat(content.fileno()).st_size}\n".encode())
                 found.update(content.read(_DIGESTED))
-    except OSError:
+    except (OSError, DataError):
         return ""
     return found.hexdigest()
 

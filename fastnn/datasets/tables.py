@@ -78,7 +78,10 @@ def table_dataset(table: Table, task: str | None, standardize: bool, test_share:
     else:
         y, classes = _numeric_targets(table, table.labels, task)
 
-    train, test = split_rows(len(y), y if classes else None, test_share=test_share, seed=seed)
+    try:
+        train, test = split_rows(len(y), y if classes else None, test_share=test_share, seed=seed)
+    except DataError as reason:
+        raise DataError(f"{table.path}: {reason}") from None
     x = table.x
     if standardize:
         mean, std = x[train].mean(axis=0), x[train].std(axis=0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn.datasets import digest, load, load_adding, load_text
+from fastnn.datasets.idx import FOUR_FILES
 from fastnn.errors import DataError
 
 TEXT = "Two things fill the mind with ever new and increasing admiration.\n" * 9
@@ -42,10 +43,16 @@ def test_a_digest_is_of_what_is_read(tmp_path: Path) -> None:
     path.write_text("one")
     first = digest(str(path))
     assert len(first) == 64 and first == digest(str(path)) and digest("digits") == digest("no such thing") == ""
-    (tmp_path / "b.txt").write_text("two")
-    assert digest(str(tmp_path)) not in ("", first)
     path.write_text("two")
     assert digest(str(path)) != first
+    for name in FOUR_FILES:
+        (tmp_path / name).write_text("one")
+    folder = digest(str(tmp_path))
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more.txt").write_text("three")
+    assert folder == digest(str(tmp_path)) != ""
+    (tmp_path / FOUR_FILES[3]).write_text("two")
+    assert digest(str(tmp_path)) != folder
 
 
 def test_text_becomes_windows(tmp_path: Path) -> None:
