@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from fastnn import compiler
 from fastnn.activations import ACTIVATIONS
 from fastnn.cpu import engine, predict, predictor
 from fastnn.cpu.phases import ROWS
-from fastnn.cpu.row import row_product
 
 DTYPES = ["float32", "float64"]
 # Sums in one part and in several; panels that are full, cut and single; one column; a size beside each vector's.
@@ -183,10 +183,24 @@ def test_evaluation_is_that_of_training_for_any_number_of_threads(
         assert not history.val_accuracy or result["accuracy"] == history.val_accuracy[-1]
 
 
-def test_machine_code_of_the_two_types_has_different_names() -> None:
-    """All arguments of a row's product are integers, so nothing else keeps the two apart in one process."""
-    names = {row_product(F).py_func.__qualname__ for F in (np.float32, np.float64)}
-    assert len(names) == 2
+PREDICT = """
+import sys
+import numpy as np
+import fastnn as fnn
+from fastnn import compiler
+for dtype in sys.argv[1:]:
+    net = fnn.Network([40, 24, 3], activation="identity", dtype=dtype)
+    x = np.random.default_rng(0).standard_normal((1, 40)).astype(dtype)
+    wanted = x @ net.layers[0].weight @ net.layers[1].weight
+    print(np.abs(net(x) - wanted).max() < 1e-5, len(compiler.counts.misses) > 0)
+"""
+
+
+def test_both_types_out_of_one_cache(python: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
+    """A row's product has integers for arguments, and the same name in both: their kernels are not to be mixed up."""
+    for dtypes, compiled in ((["float32"], True), (["float64"], True), (["float32", "float64"], False)):
+        out, _ = python(PREDICT, *dtypes, FASTNN_CACHE_DIR=str(tmp_path / "kernels"))
+        assert out.split() == ["True", str(compiled)] * len(dtypes)
 
 
 def test_table_holds_what_the_network_is() -> None:

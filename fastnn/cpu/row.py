@@ -133,7 +133,4 @@ def row_product(F: type) -> Any:
             before = z
             begin = end
 
-    # Its arguments do not tell its type from the other's, and Numba tells functions of one name apart by a number that
-    # every process counts from 1: out of the disk cache one type's machine code was linked to the other's product.
-    product.__qualname__ = f"row_product.{np.dtype(F).name}"
     return inner(product)
