@@ -18,7 +18,7 @@ def numeric(argument: str, value: Any) -> np.ndarray:
     takes have no masks, and what lies below one may be anything.
     """
     if np.ma.is_masked(value):
-        count = int(np.ma.count_masked(value))
+        count = int(np.ma.getmaskarray(value).sum())
         raise ValueError(f"{argument}: an array in which {count} are masked; expected numbers only, see its filled()")
     try:
         array = np.asarray(value)

@@ -24,14 +24,15 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lab(capsys: pytest.CaptureFixture[str]) -> Runner:
-    """Run `fastnn lab`: (exit code, standard output, standard error)."""
+    """Run `fastnn lab`: (exit code, standard output, standard error but for notices of compiling)."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         try:
             code = main(["lab", *arguments])
         except SystemExit as end:
             code = int(str(end.code))
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return code, out, "".join(line for line in err.splitlines(True) if "compiling its kernels" not in line)
 
     return run
 
