@@ -22,7 +22,6 @@ from numba import cuda
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda import fused
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 
@@ -175,6 +174,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small numbers, for Numba's simulator")
     options = parser.parse_args()
     if options.tiny:
+        from fastnn.cuda import fused  # not before: asv imports this module where CUDA's packages are missing
+
         sys.setswitchinterval(1e-4)  # the simulator's own thread spins, and keeps Python's lock for 5 ms at a time
         fused.WIDEST = TINY_WIDEST
     json.dump(dict(PARTS[options.part](Problem(options.tiny))), sys.stdout)

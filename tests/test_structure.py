@@ -227,3 +227,19 @@ def test_public_names() -> None:
     with pytest.raises(AttributeError, match="'fastnn' has no attribute 'nothing'"):
         _ = fastnn.nothing
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_benchmarks_are_found_without_the_peers_and_cuda(python: Callable[..., tuple[str, str]]) -> None:
+    """asv imports every module of the folder."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    out, _ = python(
+        """
+import importlib, pkgutil, sys
+sys.modules.update(dict.fromkeys(["numba_cuda", "torch", "jax", "sklearn", "onnx", "onnxruntime"]))
+sys.path.insert(0, sys.argv[1])
+for module in pkgutil.iter_modules([sys.argv[1] + "/benchmarks"]):
+    print(importlib.import_module(f"benchmarks.{module.name}").__name__)
+""",
+        str(folder.parent),
+    )
+    assert len(out.split()) == len(list(folder.glob("*.py"))) - 1
