@@ -75,6 +75,7 @@ class Dense:
 
     @property
     def initializer(self) -> Initializer:
+        """What its weights are drawn with."""
         return _initializer(self)
 
 
@@ -262,6 +263,13 @@ def check_stack(layers: list[Any]) -> None:
         if isinstance(layer, Dense) and layer.mask is not None and layer.mask.shape[0] != units:
             raise ValueError(f"layers[{i}]: mask: has shape {layer.mask.shape}; expected {(units, layer.units)}")
         units = layer.units if isinstance(layer, Weighted) else units
+
+
+def shape_of(layers: list[Any]) -> tuple[tuple[int, ...], tuple[Loop | None, ...]]:
+    """Sizes of the input and of each layer with weights; and how each of these goes through time, () if none does."""
+    weighted = [layer for layer in layers if isinstance(layer, Weighted)]
+    loops = tuple(layer.loop if isinstance(layer, Looped) else None for layer in weighted)
+    return (layers[0].size, *(layer.units for layer in weighted)), loops if any(loops) else ()
 
 
 def dropout_rates(layers: list[Layer]) -> tuple[float, ...]:

@@ -30,10 +30,12 @@ from fastnn.layers import (
     check_stack,
     dropout_rates,
     from_sizes,
+    shape_of,
 )
 from fastnn.losses import LOSSES
 from fastnn.optimizers import Optimizer
 from fastnn.runner import Architecture
+from fastnn.snapshots import History
 from fastnn.views import LayerView, summary
 
 MOST_PARAMETERS = 2**33  # 32 GiB of float32
@@ -82,23 +84,17 @@ class Network(OnDevice):
         check_stack(stack)
         self._stack = stack
         self.dense: tuple[Weighted, ...] = tuple(layer for layer in stack if isinstance(layer, Weighted))
-        assert isinstance(stack[0], Input)
-        self.sizes = (stack[0].size, *(layer.units for layer in self.dense))
+        self.sizes, loops = shape_of(stack)
         F = self.dtype.type
-        loops = [layer.loop if isinstance(layer, Looped) else None for layer in self.dense]
         self.architecture = Architecture(
             sizes=self.sizes,
-            activations=tuple(
-                "identity" if isinstance(layer, (GRU, LSTM)) else layer.activation for layer in self.dense
-            ),
+            activations=tuple("identity" if isinstance(one, (GRU, LSTM)) else one.activation for one in self.dense),
             slopes=tuple(layer.constant for layer in self.dense),
             dropout=dropout_rates(stack),
             F=F,
             seed=self.seed,
-            masks=tuple(
-                np.asarray(layer.mask) if isinstance(layer, Dense) and layer.mask else None for layer in self.dense
-            ),
-            loops=tuple(loops) if any(loops) else (),
+            masks=tuple(np.asarray(one.mask) if isinstance(one, Dense) and one.mask else None for one in self.dense),
+            loops=loops,
         )
         self.to(device, precision)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
@@ -329,11 +325,20 @@ class Network(OnDevice):
         validation: tuple[Any, Any] | None = None,
         threads: int | None = None,
         comm: Any = None,
-    ) -> Any:
-        """Train on x (n, fan_in) and y for `epochs` epochs from where the network is, and return the History.
+    ) -> History:
+        """Train on x (n, fan_in) and y for `epochs` more epochs from where the network is; returns their History.
 
-        Arguments as for fastnn.Trainer. Raises TypeError and ValueError, naming the argument, with the network
-        unchanged; DivergenceError, with the last finite parameters kept, when training reaches NaN or Inf.
+        loss: "cross_entropy" for y (n,) of labels from 0 or (n, fan_out) one-hot; "binary_cross_entropy", on logits, or
+            "mse" for y (n, fan_out), or (n,) where fan_out is 1; a name of fastnn.losses.LOSSES, means over the batch
+        optimizer: fastnn.SGD(0.1) unless given
+        batch_size: rows a step; the last of an epoch has those that are left
+        shuffle: whether each epoch takes the rows in an order of its own, which the network's seed fixes
+        validation: a pair (x, y) whose loss and accuracy are taken at the end of each epoch, or None
+        threads: how many train; None chooses by what steps take; results are the same bits
+        comm: an mpi4py communicator whose ranks train together, as fastnn.Trainer says
+
+        Raises TypeError and ValueError, naming the argument, with the network unchanged; DivergenceError, with the last
+        finite parameters kept, when training reaches NaN or Inf.
         """
         from fastnn.parallel import together
         from fastnn.training import Trainer
@@ -365,11 +370,8 @@ class Network(OnDevice):
         """The network that `config()` and `parameters` describe; raises ValueError, TypeError or KeyError otherwise."""
         stack = built(config["layers"])
         check_stack(stack)
-        first = stack[0]
-        assert isinstance(first, Input)
-        weighted = [layer for layer in stack if isinstance(layer, Weighted)]
-        sizes = [first.size, *(layer.units for layer in weighted)]
-        count = plan.count(sizes, [layer.loop if isinstance(layer, Looped) else None for layer in weighted])
+        sizes, loops = shape_of(stack)
+        count = plan.count(sizes, loops)
         if count != parameters.size:
             raise ValueError(
                 f"layers: {shown(sizes)} have {count} parameters; expected {parameters.size}, as in the file"

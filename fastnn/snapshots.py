@@ -25,7 +25,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class LayerSnapshot:
-    """A Dense layer: its outputs on the last batch, and what else was asked for with `Trainer.watch` (None if not).
+    """A layer with weights: its outputs on the last batch, and what else `Trainer.watch` was asked for, or None.
 
     `mean` and `std` are of the outputs. `zeros` and `saturated` are shares of all values: exact zeros, and those within
     1 % of the range from an end that the activation only approaches; `dead` is the share of units that put out zero for
@@ -60,7 +60,7 @@ class Snapshot:
     `loss` and `accuracy` are of the samples trained since the snapshot before (dropout included); the `val_` ones of
     the latest epoch's end. Accuracies are None where targets are not classes. `layers` and `gradient_norm` are as of
     step `looked_at`; the norm is None unless watched. `culprit`: where a run that diverged would have left the finite
-    numbers, as the layer's number (0 is the first Dense) and "outputs", "loss" or "weights".
+    numbers, as the layer's number (0 is the first with weights) and "outputs", "loss" or "weights".
     """
 
     step: int

@@ -46,9 +46,10 @@ def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
 class Trainer:
     """Trains `network` on `data` (x_train, y_train, x_test, y_test) and yields a Snapshot a chunk.
 
-    `optimizer` is SGD(0.1) unless given. `validation`: True for the data's own test part, None or False for none, or a
-    pair (x, y). `threads`: None chooses by what steps take; results are the same bits either way. Commands may come
-    from any thread. Raises TypeError and ValueError, naming the argument, before anything is changed.
+    `loss`, `optimizer`, `batch_size`, `shuffle` and `threads` are as for Network.fit. `validation`: True for the data's
+    own test part, None or False for none, or a pair (x, y). `observe`: whether snapshots have layers, which takes time
+    and memory. Commands may come from any thread. Raises TypeError and ValueError, naming the argument, before anything
+    is changed.
 
     `comm`: an mpi4py communicator such as MPI.COMM_WORLD, whose ranks train the network together, on the CPU or each
     on a GPU of its own (of those that several ranks of a machine see, the first takes the first). Each has the same
@@ -121,6 +122,7 @@ class Trainer:
         self._command(paused=True)
 
     def resume(self) -> None:
+        """Go on after a pause, from the next chunk."""
         self._command(paused=False)
 
     def step(self) -> None:
@@ -182,10 +184,12 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Updates in an epoch: the rows over the batch size, rounded up."""
         return self._runner.per_epoch
 
     @property
     def batch_size(self) -> int:
+        """Rows a step."""
         return self._runner.batch
 
     @property
