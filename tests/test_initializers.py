@@ -90,6 +90,13 @@ def test_network_takes_the_layers_draws(name: str) -> None:
             assert not layer.bias.any()
 
 
+def test_recurrent_weights_have_draws_and_fans_of_their_own() -> None:
+    layer = fnn.Network([fnn.Input(300), fnn.Recurrent(100, init="xavier"), fnn.Dense(2)]).layers[0]
+    assert layer.weight.std() == pytest.approx(math.sqrt(2 / 400), rel=0.02)
+    assert layer.recurrent_weight.std() == pytest.approx(math.sqrt(2 / 200), rel=0.02)
+    assert abs(np.corrcoef(layer.weight[:100].ravel(), layer.recurrent_weight.ravel())[0, 1]) < 0.05
+
+
 def test_layers_after_do_not_change_layers_before() -> None:
     short, long = fnn.Network([7, 6, 5], seed=3), fnn.Network([7, 6, 5, 4], seed=3)
     assert short.layers[0].weight.tobytes() == long.layers[0].weight.tobytes()

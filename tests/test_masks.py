@@ -120,6 +120,10 @@ def test_first_weights_count_connections() -> None:
     for init, std in (("he", np.sqrt(2 / 40)), ("xavier", np.sqrt(1 / 40)), ("lecun", np.sqrt(1 / 40))):
         net = fnn.Network([fnn.Input(400), fnn.Dense(400, init=init, mask=mask)])
         assert net.layers[0].weight[mask == 1].std() == pytest.approx(std, rel=0.02)
+    wide = fnn.masks.random(100, 900, 0.5, seed=1)  # 50 inputs a unit; an input goes to 450 units
+    for init, std in (("he", np.sqrt(2 / 50)), ("lecture_he", np.sqrt(4 / 500))):
+        net = fnn.Network([fnn.Input(100), fnn.Dense(900, init=init, mask=wide)])
+        assert net.layers[0].weight[wide == 1].std() == pytest.approx(std, rel=0.02)
     assert np.isfinite(fnn.Network([fnn.Input(4), fnn.Dense(2, "relu", mask=np.zeros((4, 2)))]).parameters).all()
 
 
@@ -137,6 +141,7 @@ def test_random_masks() -> None:
 def test_windows() -> None:
     line = fnn.masks.window(7, 3, 3)
     assert line.T.tolist() == [[1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1, 1]]
+    assert fnn.masks.window(8, 4, 3).argmax(0).tolist() == [0, 2, 3, 5]  # nearest to 0, 1 2/3, 3 1/3, 5
     assert fnn.masks.window(5, 1, 3).ravel().tolist() == [0, 1, 1, 1, 0]
     plane = fnn.masks.window((4, 4), (2, 2), (3, 3))
     assert plane.shape == (16, 4) and (plane.sum(0) == 9).all()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastnn.datasets import DATASETS, Dataset, load
+from fastnn.datasets.dataset import split_rows
 from fastnn.errors import DataError
 
 HERE = [name for name, entry in DATASETS.items() if entry.kind != "external"]
@@ -66,6 +67,12 @@ def test_split_is_stratified(name: str) -> None:
     data = load(name, test_share=0.3)
     train, test = np.bincount(data.y_train), np.bincount(data.y_test)
     assert np.all(np.abs(test - 0.3 * (train + test)) <= 1)
+
+
+def test_rows_left_over_go_to_the_largest_remainders() -> None:
+    labels = np.repeat([0, 1, 2], [5, 7, 8])  # a quarter is 1.25, 1.75 and 2 rows
+    _, test = split_rows(20, labels, test_share=0.25)
+    assert np.bincount(labels[test]).tolist() == [1, 2, 2]
 
 
 @pytest.mark.parametrize("name", LABELED)
