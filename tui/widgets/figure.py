@@ -17,10 +17,8 @@ import numpy as np
 from plotext._matrix import matrix_class
 from plotext._monitor import monitor_class
 
-from tui.widgets.cells import RGB, Cells, packed
+from tui.widgets.cells import DEFAULT, RGB, Cells, packed
 from tui.widgets.dots import MARKERS, characters
-
-_NONE = "default"  # plotext's word for no color
 
 Ticks = Sequence[tuple[float, str]]
 
@@ -38,7 +36,7 @@ def lined(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class _Sparse(matrix_class):  # type: ignore[misc]
     """plotext's matrix with the cells that were set and no others: (column, row from below) to character and color."""
 
-    found: dict[tuple[int, int], tuple[str, RGB | str | None]]
+    found: dict[tuple[int, int], tuple[str, int]]
 
     def set_matrices(self) -> None:
         self.found = {}
@@ -56,13 +54,23 @@ class _Sparse(matrix_class):  # type: ignore[misc]
         col: int,
         row: int,
         marker: str,
-        fullground: Any = None,
+        fullground: int = DEFAULT,
         style: Any = None,
         background: Any = None,
         check_canvas: bool = False,
     ) -> None:
         if 0 <= col < self.cols and 0 <= row < self.rows:
             self.found[col, row] = marker, fullground
+
+
+class _Monitor(monitor_class):  # type: ignore[misc]
+    """plotext's plot with characters and packed colors as they come: to look at each cell's took time."""
+
+    def check_marker(self, marker: Any = None) -> Any:
+        return marker
+
+    def check_color(self, color: Any = None) -> Any:
+        return color
 
 
 class Figure:
@@ -75,8 +83,8 @@ class Figure:
         self.columns, self.rows = width - margin, height - foot
         self.across, self.down = self.columns * dots[0], self.rows * dots[1]
         self._margin, self._foot = margin, foot
-        self._cells = Cells(width, height)
-        self._plot = monitor_class()
+        self._cells, self._curves = Cells(width, height), Cells(self.columns, self.rows)
+        self._plot = _Monitor()
         self._plot.matrix = _Sparse()
         self._plot.set_theme("clear")
         self._plot.set_size([width, height])
@@ -93,7 +101,7 @@ class Figure:
     def axes(self, x_ticks: Ticks, y_ticks: Ticks = (), color: RGB | None = None) -> None:
         """Ticks in [0, 1] along their axis, with labels; those of `y_ticks` are as wide as the margin at most."""
         plot = self._plot
-        plot.set_ticks_color(color or _NONE)
+        plot.ticks_color = packed(color)
         plot.set_xaxes(self._foot > 0 and self._margin > 0, False)
         plot.set_yaxes(self._margin > 0, False)
         ticks = [(at * (self.columns - 1), label) for at, label in x_ticks if 0 <= at <= 1]
@@ -104,7 +112,7 @@ class Figure:
     def vertical(self, share: float, color: RGB | None) -> None:
         """A line behind all curves, at a share of the width; nothing outside [0, 1]."""
         if 0 <= share <= 1:
-            self._plot.draw_vertical_line(share * (self.columns - 1), color or _NONE)
+            self._plot.draw_vertical_line(share * (self.columns - 1), packed(color))
 
     def curve(self, y: np.ndarray, color: RGB | None, *, letter: str = "*", lines: bool = True) -> None:
         """Heights `y` (across,) in [0, 1], one for each column of dots, NaN where there is none; joined by lines."""
@@ -124,18 +132,19 @@ class Figure:
             self._set(column, row, color, letter)
 
     def _set(self, x: np.ndarray, y: np.ndarray, color: RGB | None, letter: str) -> None:
-        """Dots in columns `x` and rows `y` from below, as the cells that they make up."""
+        """Dots in columns `x` and rows `y` from below, as the cells that they make up, over what is there."""
         dots = np.zeros((self.down, self.across), bool)
         dots[self.down - 1 - y, x] = True
         marks = characters(dots, self._marker, letter)
-        row, column = np.nonzero(marks != " ")
-        self._draw(column, self.rows - 1 - row, marks[row, column].tolist(), color or _NONE)
+        there = marks != " "
+        self._curves.chars[there] = marks[there]
+        self._curves.front[there] = packed(color)
 
     def bars(self, levels: np.ndarray, colors: Sequence[RGB | None], eighths: str) -> None:
         """A bar in each column, `levels` (columns,) in parts of a cell; `eighths` are the characters of such parts."""
         steps = len(eighths) - 1
         whole, part = np.divmod(levels, steps)
-        shades = [color or _NONE for color in colors]
+        shades = [packed(color) for color in colors]
         full = np.flatnonzero(whole)
         if full.size:
             self._draw(full, whole[full] - 1, eighths[-1], [shades[x] for x in full], fillx=True)
@@ -147,14 +156,15 @@ class Figure:
         self._plot.draw(x.tolist(), y.tolist(), marker=marker, color=color, **how)
 
     def draw(self) -> Cells:
-        """Have plotext build all of it."""
+        """Have plotext build all of it: of the curves what is seen, for a cell drawn twice costs twice."""
+        row, column = np.nonzero(self._curves.chars != " ")
+        if row.size:
+            marks, colors = self._curves.chars[row, column].tolist(), self._curves.front[row, column].tolist()
+            self._draw(column, self.rows - 1 - row, marks, colors)
         self._plot.build_plot()
         found = self._plot.matrix.found
         if found:
             columns, rows = np.array(list(found)).T
             rows = self._cells.height - 1 - rows
-            self._cells.chars[rows, columns] = [char for char, _ in found.values()]
-            self._cells.front[rows, columns] = [
-                packed(color) if isinstance(color, tuple) else packed(None) for _, color in found.values()
-            ]
+            self._cells.chars[rows, columns], self._cells.front[rows, columns] = zip(*found.values(), strict=True)
         return self._cells
