@@ -31,6 +31,7 @@ from tui.sheet import Sheet
 from tui.theme import THEMES
 from tui.view import Backend, View
 from tui.web import serve
+from tui.widgets import pages
 
 # The training thread needs the interpreter between two chunks of 35 ms: with Python's own 5 ms it waited so long for
 # the drawing to let go of it that training with the screen open ran at 94 %.
@@ -50,16 +51,17 @@ class FastnnApp(App[None]):
         self, backend: Backend | None = None, config: RunConfig | None = None, options: Options | None = None
     ) -> None:
         super().__init__()
+        pages.mend()
         self.stylesheet = Sheet(variables=self.get_css_variables())
         self.options = options or Options()
+        self.litter = Litter()
         engine = backend or Engine()
         self.session = Session(engine, config)
         if isinstance(engine, Engine):
-            engine.tell = self.session.journal.add
+            engine.tell, engine.built = self.session.journal.add, self.litter.keep
         self.actions = remapped(ACTIONS, self.options.keys)
         self.set_keymap(dict(self.options.keys))
         self.frozen: View | None = None
-        self.litter = Litter()
         self.marker = self.options.marker
         self.ascii_only = self.options.ascii
         if self.ascii_only:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +15,15 @@ from tui.view import Run
 class Engine:
     """Builds real runs; nothing is imported before `load`. `threads` train (None: chosen by what steps take).
 
-    `tell(text, level)` is told what a person should know of the runs that are kept.
+    `tell(text, level)` is told what a person should know of the runs that are kept; `built()` is called after each run.
     """
 
     def __init__(self, threads: int | None = None) -> None:
         self._fastnn: Any = None
         self._data: tuple[Any, Any] | None = None
         self._threads = threads
-        self._settled = False
         self.tell: Callable[[str, str], None] = lambda text, level: None
+        self.built: Callable[[], None] = lambda: None
 
     def load(self, on_compile: Callable[[str | None], None]) -> Choices:
         """Import fastnn and read the names from its registries."""
@@ -62,10 +61,7 @@ class Engine:
             prepared = runfile.build(run, data=data, threads=self._threads)
         keeper = Keeper(prepared.run, prepared.trainer, self.tell, folder)
         bound(prepared.trainer)
-        if not self._settled:
-            # A collection went through all that numba and fastnn brought: keys waited 170 ms for it, twice in 8 s.
-            gc.freeze()
-            self._settled = True
+        self.built()
         network = prepared.network
         cell = chosen_cell(prepared.run, data)
         return Run(prepared.trainer, tuple(network.sizes), network, data, keeper=keeper, curves=kept, cell=cell)

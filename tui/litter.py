@@ -15,10 +15,19 @@ MANY = 200_000  # from which Python looks by itself
 class Litter:
     """Python's own looks put off, from `begin` to `end`."""
 
+    _kept = False
+
     def begin(self) -> None:
         """Put them off."""
         self._before = gc.get_threshold()
         gc.set_threshold(MANY, *self._before[1:])
+
+    def keep(self) -> None:
+        """What there is now stays, the first time that this is called: looks went through all that numba and fastnn had
+        brought, and keys waited 170 ms for it, twice in 8 s."""
+        if not self._kept:
+            gc.freeze()
+            self._kept = True
 
     def collect(self) -> None:
         """Look now, where there may be something to find."""

@@ -1,7 +1,7 @@
 """The configuration drawer: choices from the registries, clear messages, the old run kept until the new one works."""
 
 from driving import opened, press_until, text_of, until
-from textual.widgets import Input, Select
+from textual.widgets import Input, OptionList, Select
 
 from tui.config import BY_DATA, Choices, RunConfig
 from tui.widgets.drawer import OTHER, Drawer
@@ -121,6 +121,20 @@ async def test_keys_typed_into_a_field_stay_in_it():
         await pilot.press("s", "e", "x", "q", "space", "2")
         assert field.value == "sexq 2"
         assert app.session.view.snapshot.step == 0 and not app._exit
+
+
+async def test_a_page_key_does_nothing_before_a_list_is_laid_out_and_a_page_after():
+    async with opened() as (pilot, app):
+        drawer = await opened_drawer(pilot, app)
+        select = drawer.query_one("#field-activation", Select)
+        names = select.query_one(OptionList)
+        select.focus()
+        names.highlighted = 0
+        names.action_page_down()  # it has never been shown
+        assert names.highlighted == 0
+        await press_until(pilot, "enter", lambda: names.region)
+        names.highlighted = 0
+        await press_until(pilot, "pagedown", lambda: names.highlighted)
 
 
 async def test_asked_for_while_loading_the_drawer_opens_once_there_is_something_to_choose_from():

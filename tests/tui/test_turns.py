@@ -94,6 +94,13 @@ def test_the_collector_is_held_while_frames_are_drawn_and_given_back():
         keep += [[number] for number in range(FEW)]
         litter.collect()
         assert gc.get_count()[0] < FEW
+        frozen = gc.get_freeze_count()
+        litter.keep()
+        seen = gc.get_freeze_count()
+        keep += [[number] for number in range(100)]
+        litter.keep()
+        assert seen > frozen and gc.get_freeze_count() <= seen
     finally:
         litter.end()
+        gc.unfreeze()
     assert gc.get_threshold() == before

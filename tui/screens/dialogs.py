@@ -8,7 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
-from textual.command import CommandList, CommandPalette
+from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
@@ -51,11 +51,6 @@ class Palette(Once, CommandPalette):
         """Close, and stop the search, which fails once its list is gone."""
         self.workers.cancel_node(self)
         return super().dismiss(result)
-
-    def _action_command_list(self, action: str) -> None:
-        """A key for the list, once that is laid out: before, Textual fails on lines it has not counted."""
-        if self.query_one(CommandList).scrollable_content_region:
-            super()._action_command_list(action)
 
 
 class Confirm(Once, ModalScreen[bool]):

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Button, Input, Label, OptionList, Select, Static
+from textual.widgets import Button, Input, Label, Select, Static
 
 from tui import numbers
 from tui.config import BY_DATA, Choices, FieldError, RunConfig, read_config
@@ -34,16 +34,6 @@ LABELS = {
 # What fastnn calls an argument that a field is for, where it is another word.
 ARGUMENTS = {"name_or_path": "data", "lr": "learning_rate", "rate": "learning_rate"}
 SELECTS = ("data", "cell", "activation", "init", "optimizer", "device", "precision")
-
-
-class Choice(Select[str]):
-    """A Select whose list has no page keys, nor pages: Textual 8.2.8 fails where one comes before the list is laid out,
-    or as it closes (KeyError in _move_page)."""
-
-    def on_mount(self) -> None:
-        keys = self.query_one(OptionList)._bindings.key_to_bindings
-        for name in ("pageup", "pagedown"):
-            keys.pop(name, None)
 
 
 class Drawer(Vertical):
@@ -78,7 +68,7 @@ class Drawer(Vertical):
                 with Horizontal(classes="field", id=f"row-{name}"):
                     yield Label(label)
                     if name in SELECTS:
-                        yield Choice((), id=f"field-{name}", compact=True, allow_blank=True, prompt="")
+                        yield Select[str]((), id=f"field-{name}", compact=True, allow_blank=True, prompt="")
                     else:
                         yield Input(id=f"field-{name}", compact=True, select_on_focus=True)
         yield Static(id="wrong", markup=False)
