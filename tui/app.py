@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from typing import ClassVar
 
 from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.dom import DOMNode
+from textual.events import Event, Key
 from textual.screen import Screen
 
 from tui.actions import ACTIONS, MODES, Mode, in_ascii, of_mode, remapped
@@ -46,6 +49,11 @@ class FastnnApp(App[None]):
     CSS_PATH = "app.tcss"
     TITLE = "fastnn"
     DEFAULT_MODE = MODES[0].name
+    # Before the field that has the keys sees them: what is typed in the same breath goes to the next one.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "focus_next", show=False, priority=True),
+        Binding("shift+tab", "focus_previous", show=False, priority=True),
+    ]
 
     def __init__(
         self, backend: Backend | None = None, config: RunConfig | None = None, options: Options | None = None
@@ -89,6 +97,16 @@ class FastnnApp(App[None]):
         """Go to a mode; nothing while a dialog waits for its answer."""
         if len(self.screen_stack) == 1:
             self.switch_mode(name)
+
+    async def on_event(self, event: Event) -> None:
+        """Esc and a letter in one breath, which terminals send (and tmux makes) of the letter with alt, too: alt is for
+        nothing here, unless a person has bound it."""
+        if isinstance(event, Key) and not event.is_forwarded and event.key.startswith("alt+"):
+            letter = event.character if event.key not in self.active_bindings else None
+            if letter:
+                await super().on_event(Key("escape", "\x1b"))
+                event = Key(letter, letter)
+        await super().on_event(event)
 
     async def run_action(
         self,

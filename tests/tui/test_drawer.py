@@ -123,6 +123,16 @@ async def test_keys_typed_into_a_field_stay_in_it():
         assert app.session.view.snapshot.step == 0 and not app._exit
 
 
+async def test_tab_and_what_is_typed_in_one_breath_reach_the_next_field():
+    async with opened() as (pilot, app):
+        drawer = await opened_drawer(pilot, app)
+        first, second = (drawer.query_one(f"#field-{name}", Input) for name in ("batch_size", "epochs"))
+        first.focus()
+        for key in ("1", "7", "tab", "2", "3", "shift+tab", "4"):
+            app.simulate_key(key)
+        await until(pilot, lambda: second.value == "23" and first.value == "4")
+
+
 async def test_a_page_key_does_nothing_before_a_list_is_laid_out_and_a_page_after():
     async with opened() as (pilot, app):
         drawer = await opened_drawer(pilot, app)

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from driving import opened, press, press_until, settle, text_of, until
+from textual.events import Key
 
 from tui import numbers
 from tui.config import RunConfig
@@ -437,3 +438,10 @@ async def test_keys_in_the_bar_can_be_clicked():
         bar = text_of(app).splitlines()[-1]
         await pilot.click("#keys", offset=(bar.index("s Step"), 0))
         await until(pilot, lambda: app.session.view.snapshot.step == 1)
+
+
+async def test_esc_and_a_letter_in_one_breath_are_two_keys():
+    async with opened() as (pilot, app):
+        await press_until(pilot, "question_mark", lambda: isinstance(app.screen, Help))
+        app.post_message(Key("alt+s", "s"))
+        await until(pilot, lambda: not isinstance(app.screen, Help) and app.session.view.snapshot.step == 1)
