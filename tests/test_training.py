@@ -110,6 +110,17 @@ def test_history_has_one_number_an_epoch_for_any_chunk(chunk: int, monkeypatch: 
     assert run.history == plain.history
 
 
+def test_a_snapshot_has_means_over_the_samples_of_its_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MOST_STEPS", 1)
+    each = [(s.loss, s.accuracy) for s in trainer().run(1)]
+    monkeypatch.setattr(training, "MOST_STEPS", 1000)
+    monkeypatch.setattr(training, "CHUNK_SECONDS", 1e9)
+    first, rest = trainer().run(1)
+    assert (first.loss, first.accuracy) == each[0] and rest.step == PER_EPOCH
+    means = np.average(each[1:], axis=0, weights=[BATCH] * 3 + [N % BATCH])
+    assert (rest.loss, rest.accuracy) == pytest.approx(tuple(means), rel=1e-12)
+
+
 def test_regression_has_no_accuracy() -> None:
     run = trainer(on=data(regression=True), loss="mse")
     last = list(run.run(2))[-1]
@@ -259,6 +270,17 @@ def test_step_makes_one_update_and_waits(background: Callable[..., Background]) 
         before = bits(run.network)
     assert thread.waits() and bits(run.network) == before
     assert len(run.history.loss) == 1
+
+
+def test_two_commands_before_a_chunk_are_two_steps() -> None:
+    run = trainer()
+    snapshots = run.run(1, paused=True)
+    assert next(snapshots).state == "paused"
+    run.step()
+    run.step()
+    while next(snapshots).state != "paused":
+        pass
+    assert run.current_step == 2
 
 
 def test_step_while_running(background: Callable[..., Background]) -> None:
