@@ -6,7 +6,7 @@ from typing import Any
 
 from fastnn.errors import check_choice, check_int
 from fastnn.initializers import INITIALIZERS
-from fastnn.layers import GRU, LSTM, Dense, Dropout, Input, Layer, Looped, Recurrent
+from fastnn.layers import GRU, LSTM, Dense, Dropout, Input, Layer, Looped, Recurrent, Weighted
 from fastnn.masks import Mask
 
 KINDS: dict[str, type[Layer]] = {
@@ -28,6 +28,7 @@ def describe(layer: Layer) -> dict[str, Any]:
         return entry | {"size": int(layer.size)} | ({} if layer.steps is None else {"steps": int(layer.steps)})
     if isinstance(layer, Dropout):
         return entry | {"rate": float(layer.rate)}
+    assert isinstance(layer, Weighted)
     entry["units"] = int(layer.units)
     if isinstance(layer, (Dense, Recurrent)):
         entry |= {"activation": layer.activation, "slope": layer.constant}
@@ -46,7 +47,7 @@ def built(entries: list[dict[str, Any]]) -> list[Layer]:
         kind = KINDS[check_choice("kind", entry["kind"], KINDS)]
         if kind is Input:
             stack.append(Input(entry["size"], entry.get("steps")))
-            units = stack[0].size  # type: ignore[union-attr]
+            units = entry["size"]
             continue
         if kind is Dropout:
             stack.append(Dropout(entry["rate"]))

@@ -64,7 +64,7 @@ class Ensemble:
 
     def __init__(
         self,
-        layers: Sequence[int] | Sequence[Layer],
+        layers: Sequence[int | Layer],
         count: int,
         *,
         activation: str = "relu",

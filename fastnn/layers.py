@@ -17,8 +17,12 @@ MOST_STEPS = 2**31 - 1  # of a sequence
 RECURRENT = 1 << 16  # added to a layer's number, for the draws of its recurrent weight
 
 
+class Layer:
+    """Base of the layers, so that a list of them has a type."""
+
+
 @dataclass(frozen=True)
-class Input:
+class Input(Layer):
     """Rows of `size` features, or before recurrent layers sequences x (n, T, size) of T time steps.
 
     T may be another at each call, unless `steps` says it: then x may also be (n, steps * size), step after step, as an
@@ -35,7 +39,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """A fully connected layer: y = f(x W + b), x (n, fan_in), W (fan_in, units), b (units,), y (n, units).
 
     `activation` is a name of fastnn.activations.ACTIVATIONS; `init` a name of fastnn.initializers.INITIALIZERS or an
@@ -105,7 +109,7 @@ def _initializer(layer: Dense | Looped) -> Initializer:
     return initializer(f"{type(layer).__name__}: init", name)
 
 
-class Looped:
+class Looped(Layer):
     """What recurrent layers have in common; `cell` is a name of fastnn.cells.CELLS."""
 
     cell: ClassVar[str]
@@ -214,7 +218,7 @@ class LSTM(_Gated):
 
 
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(Layer):
     """While training, a unit of the layer before is 0 with probability `rate`, 0 <= rate < 1, or else scaled by
     1 / (1 - rate) (Srivastava et al. 2014); otherwise nothing. Raises TypeError or ValueError for another rate."""
 
@@ -224,7 +228,6 @@ class Dropout:
         check_float("Dropout: rate", self.rate, 0, 1, below=True)
 
 
-Layer = Input | Dense | Dropout | Recurrent | GRU | LSTM
 Weighted = Dense | Recurrent | GRU | LSTM  # layers that have parameters
 
 

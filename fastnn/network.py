@@ -57,7 +57,7 @@ class Network(OnDevice):
 
     def __init__(
         self,
-        layers: Sequence[int] | Sequence[Layer],
+        layers: Sequence[int | Layer],
         *,
         activation: str = "relu",
         init: str | Initializer | None = None,
@@ -99,7 +99,7 @@ class Network(OnDevice):
         self.to(device, precision)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
-        self.layers = [LayerView(layer) for layer in stack[1:] if not isinstance(layer, Input)]
+        self.layers = [LayerView(layer) for layer in stack if isinstance(layer, Weighted | Dropout)]
         self.keep_in(engine.aligned(self._count(), F))
         for number, (layer, fan_in, view) in enumerate(zip(self.dense, self.sizes, self._views(), strict=False)):
             for name, start in layer.start(fan_in, self.seed, number).items():
@@ -164,7 +164,7 @@ class Network(OnDevice):
         check_int("threads", threads, 1, 2**31)
         if self.architecture.loops:
             if steps is None:
-                steps = self._stack[0].steps  # type: ignore[union-attr]
+                steps = self._stack[0].steps  # type: ignore[attr-defined]
             if steps is None:
                 raise ValueError("steps: None; expected the number of time steps, here or as Input(size, steps)")
             check_int("steps", steps, 1, MOST_STEPS)
