@@ -6,6 +6,7 @@ import pickle
 import threading
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,8 @@ def test_the_best_network() -> None:
     assert history.best() == 2 and ensemble.best() is ensemble.networks[2]
     assert history.last_loss[[0, 2, 3]].tolist() == history.val_loss[-1, [0, 2, 3]].tolist()
     assert np.isnan(history.last_loss[1])
+    # One that diverged comes last, however small its loss was before.
+    assert replace(history, epochs=np.array([5, 5, 5, 5]), val_loss=np.full((5, 4), [3, 0, 1, 2])).best() == 2
     _, history = trained(rates=[0.2, 0.0], epochs=6, patience=2)
     assert history.last_loss.tolist() == [history.loss[5, 0], history.loss[2, 1]]
     with pytest.raises(ValueError, match=r"best.*trained.*fit"):
@@ -453,6 +456,7 @@ FIT: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
     ({"optimizer": [SGD, 0.1]}, TypeError, ("optimizer[1]", "0.1", "fastnn.SGD")),
     ({"optimizer": [SGD, fnn.Adam()]}, ValueError, ("optimizer[1]", "Adam", "optimizer[0]", "SGD")),
     ({"optimizer": [SGD, fnn.SGD(0.1, momentum=0.5)]}, ValueError, ("optimizer[1]", "momentum", "optimizer[0]")),
+    ({"optimizer": [SGD, fnn.SGD(0.1, clip=1.0)]}, ValueError, ("optimizer[1]", "clip", "optimizer[0]")),
     ({"epochs": 0}, ValueError, ("epochs", "0", "1 or more")),
     ({"patience": 0}, ValueError, ("patience", "0", "1 or more")),
     ({"patience": 1.5}, TypeError, ("patience", "1.5", "integer")),
