@@ -21,7 +21,7 @@ from ranks import on_ranks
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda import fused, parallel, products, steps, target
+from fastnn.cuda import fused, head, parallel, products, steps, target
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 
@@ -75,8 +75,11 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
     mask = np.arange(4 * 5).reshape(4, 5) % 3 > 0
     adam = fnn.Adam(0.1)
     most, fused.WIDEST = fused.WIDEST, 4
-    wide = both(pair(dtype, fnn.Dense(5, "tanh")), lambda net: net.gradient(X[:3], LABELS[:3]))
-    yield "wider than the fused path takes", wide
+    deep = [fnn.Dense(5, "tanh"), fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.2)]
+    for widest in (CLASSES, 2):
+        head.WIDEST = widest
+        wide = both(pair(dtype, *deep), lambda net: net.gradient(X[:3], LABELS[:3]))
+        yield f"wider than the fused path takes, {widest} units at the end in one launch", wide
     if dtype == "float32":
         nets = pair(dtype, fnn.Dense(5, "tanh"))
         error = both((nets[0], nets[1].to("cuda", precision="tf32")), lambda net: net.gradient(X[:3], LABELS[:3]))
@@ -135,8 +138,9 @@ def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:
 
 def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
     """With blocks of several threads: tiles of two shapes, and sequences."""
-    grouped, plain = products.Shape(4, 4, 4, 2, 2, 2), products.Shape(8, 4, 2, 4, 2, 1)
-    products.TINY = products.Shapes(grouped, grouped, plain)
+    grouped, plain = products.Shape(8, 4, 8, 4, 4, 2), products.Shape(8, 4, 4, 4, 2, 1)
+    products.TINY = products.Shapes(grouped, grouped, grouped, plain)
+    products.BLOCKS = 0
     yield from training(dtype)
     steps.TINY = steps.Slice(2, 3, 4, 3, 2, 1)
     yield from sequences(dtype, "lstm and gru")

@@ -25,7 +25,7 @@ if find_spec("numba_cuda") is None:
 from numba import cuda, types
 
 import fastnn as fnn
-from fastnn.cuda import clipping, fused, phases, products, recurrent, statistics, steps, threadwise, weights
+from fastnn.cuda import clipping, fused, head, phases, products, recurrent, statistics, steps, threadwise, weights
 from fastnn.cuda.target import toolkit_missing
 from fastnn.losses import LOSSES
 
@@ -52,8 +52,9 @@ def arguments(F: type) -> dict[str, tuple[Any, ...]]:
         "forward": (a, a, a, table, a, *rates, order, words, s, s),
         "lose": (a, s, a, table, a, order, words, a, a, a, s, s),
         "backward": (a, a, a, table, a, *rates, order, words, s, s),
+        "head": (a, a, s, a, table, a, *rates, order, words, a, a, s, s),
         "change": (a, a, a, a, a, table, order, words, c, table, mask, types.boolean, a, arrived, s),
-        "rows": (a, a, a, a, table, a, *rates, order, words, a, a, s),
+        "rows": (a, a, a, s, a, table, a, *rates, order, words, a, a, s),
         "advance": (words, words.dtype),
         "measure": (a, c),
         "summarize": (a, s, s, s, s, NUMBER[F], NUMBER[F], c),
@@ -74,7 +75,7 @@ def caller(net, x, out):
 
 def kernels(F: type) -> dict[str, Callable[[], Any]]:
     """Every kernel by name; the first word is that of its arguments."""
-    small, large, narrow = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
+    small, large, few, many = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
     found: dict[str, Callable[[], Any]] = {"take": lambda: phases.take(F), "advance": lambda: phases.advance}
     tensor = products.shapes(np.float32, tf32=True)
     for size, shape in (("tensor", tensor[0]), ("tensor-large", tensor[1])):
@@ -96,10 +97,11 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
     found["turn"] = lambda: recurrent.turn(F)
     for cut in (steps.FEW, steps.MANY):
         found[f"steps {cut.rows}"] = lambda cut=cut: recurrent.rows(F, cut, "cross_entropy")
-    for loss, entry in LOSSES.items():
+    for loss in LOSSES:
         found[f"lose {loss}"] = lambda loss=loss: phases.lose(F, loss)
-        row = 1 if entry.labels else fused.WIDEST
-        found[f"rows {loss}"] = lambda loss=loss, row=row: fused.rows(F, narrow, loss, row)
+        found[f"head {loss}"] = lambda loss=loss: head.rows(F, loss, 4)
+        found[f"rows {loss}"] = lambda loss=loss: fused.rows(F, few, loss)
+    found["rows many"] = lambda: fused.rows(F, many, "cross_entropy")
     return found
 
 
@@ -189,7 +191,7 @@ def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("shape", products.shapes(np.float32, tf32=True)[:2])
 def test_lanes_hold_what_a_tensor_core_takes_from_them(shape: products.Shape) -> None:
     """Products of a group's slab by mma.m16n8k8 as NVIDIA's manual describes it, from what each lane would load."""
-    row, column, right_column = (spot.py_func for spot in products.spots(shape))
+    row, column, right_column = (spot.py_func for spot in products.spots(np.float32, shape))
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((8, shape.rows)), rng.standard_normal((8, shape.columns))
     found = np.full((shape.rows, shape.columns), np.nan)

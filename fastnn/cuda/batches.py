@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import fused, layout, phases
+from fastnn.cuda import fused, head, layout, phases
 from fastnn.cuda.memory import upload
-from fastnn.cuda.products import shape_for, shapes, tiles
+from fastnn.cuda.products import shape_for, shape_of_rows, tiles
 from fastnn.cuda.target import SIMULATED, cuda
 from fastnn.runner import Architecture
 
@@ -56,13 +56,15 @@ class Batches:
 
     def _prepare(self, loss: str, training: bool) -> None:
         """Choose the kernels."""
-        F, shape = self.F, shapes(self.F)
+        F = self.F
         fits = max(self.architecture.sizes[1:]) <= fused.WIDEST
         self._tf32 = self.architecture.tf32 and not fits
         if training and not fits:
             say_once("a layer of more than %d units: one launch a layer", fused.WIDEST)
-        self._rows = fused.rows(F, shape.rows, loss, self.target_row) if training and fits else None
-        self._height, self._threads = shape.rows.rows, shape.rows.threads
+        self._shape = shape_of_rows(F, self.batch)
+        self._rows = fused.rows(F, self._shape, loss) if training and fits else None
+        ends = training and not fits and len(self.architecture.sizes) > 2 and self.architecture.sizes[-1] <= head.WIDEST
+        self._head = head.rows(F, loss, head.height(self.batch)) if ends else None
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
 
     def follow(self, order: np.ndarray) -> None:
@@ -77,24 +79,37 @@ class Batches:
 
     def rows(self, s: int, stream: Any = 0) -> None:
         """The row phase of batch s: outputs, losses and deltas."""
+        last = len(self.layout.table) - 1
+        if self._head is not None:
+            self._layers(last, s, stream)
+            self._head[-(-self.batch // head.height(self.batch)), head.THREADS, stream](
+                self.parameters, self.targets, np.uint32(self.target_row), self.buffer, self.table, self.slopes,
+                self.edges, self.scales, self.order, self.state, self.losses, self.hits, np.uint32(last), np.uint32(s),
+            )  # fmt: skip
+            self.backward(s, stream, last - 1)
+            return
         if self._rows is None:
             self.losses_of(s, stream)
-            self.backward(s, stream)
+            self.backward(s, stream, last)
             return
-        self._rows[-(-self.batch // self._height), self._threads, stream](
-            self.parameters, self.inputs, self.targets, self.buffer, self.table, self.slopes, self.edges, self.scales,
-            self.order, self.state, self.losses, self.hits, np.uint32(s),
+        self._rows[-(-self.batch // self._shape.rows), self._shape.threads, stream](
+            self.parameters, self.inputs, self.targets, np.uint32(self.target_row), self.buffer, self.table,
+            self.slopes, self.edges, self.scales, self.order, self.state, self.losses, self.hits, np.uint32(s),
         )  # fmt: skip
 
     def forward(self, s: int, stream: Any = 0) -> None:
         """Outputs of all layers for batch s."""
+        self._layers(len(self.layout.table), s, stream)
+
+    def _layers(self, count: int, s: int, stream: Any) -> None:
+        """Outputs of the first `count` layers."""
         number = np.uint32(s)
         if self.layout.edges[0]:
             blocks = -(-self.batch * self.architecture.sizes[0] // phases.THREADS)
             self._take[blocks, phases.THREADS, stream](
                 self.inputs, self.buffer, self.table, self.edges, self.scales, self.order, self.state, number
             )
-        for layer, fan_out in enumerate(self.architecture.sizes[1:]):
+        for layer, fan_out in enumerate(self.architecture.sizes[1 : count + 1]):
             shape = shape_for(self.F, self.batch, fan_out, self._tf32)
             phases.forward(self.F, shape)[tiles(self.batch, fan_out, shape), shape.threads, stream](
                 self.parameters, self.inputs, self.buffer, self.table, self.slopes, self.edges, self.scales, self.order,
@@ -113,9 +128,9 @@ class Batches:
             self.losses, self.hits, self.space, np.uint32(len(self.architecture.sizes) - 2), np.uint32(s),
         )  # fmt: skip
 
-    def backward(self, s: int, stream: Any = 0) -> None:
-        """Deltas of the layers before the last for batch s."""
-        for layer in range(len(self.architecture.sizes) - 2, 0, -1):
+    def backward(self, s: int, stream: Any, last: int) -> None:
+        """Deltas of the layers before `last` for batch s."""
+        for layer in range(last, 0, -1):
             fan_in = self.architecture.sizes[layer]
             shape = shape_for(self.F, self.batch, fan_in, self._tf32)
             phases.backward(self.F, shape)[tiles(self.batch, fan_in, shape), shape.threads, stream](

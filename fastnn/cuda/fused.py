@@ -15,29 +15,26 @@ import numpy as np
 from fastnn.cuda import formulas
 from fastnn.cuda.phases import BATCH, CODE, DELTA, IN, OUT, SLOT, WROTE, backward_tile, batch_of, forward_tile, take_one
 from fastnn.cuda.products import Shape, room
-from fastnn.cuda.target import ALIGNED, cuda, kernel, number
+from fastnn.cuda.target import ALIGNED, cuda, kernel, number, plain
 
 WIDEST = 128  # units of a layer but the inputs: wider ones have tiles for all multiprocessors
 U = np.uint32
 
 
 @lru_cache
-def rows(F: type, shape: Shape, loss: str, target_row: int) -> Any:
+def rows(F: type, shape: Shape, loss: str) -> Any:
     """Kernel: forward, loss and deltas of `shape.rows` rows of the batch a block, by a network of WIDEST at most."""
     forward, backward, take_input = forward_tile(F, shape), backward_tile(F, shape), take_one(F)
     over_columns, derivative = formulas.loss(loss, F), formulas.activations(F)[1]
-    kind, (slab_a, slab_b, shares) = number(F), room(shape)
+    kind, numbers = number(F), max(room(shape), shape.rows * WIDEST)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
     height, columns_of, threads, one, none = shape.rows, shape.columns, shape.threads, F(1), np.uint64(0)
-    row_z, row_t = (height, WIDEST), (height, target_row)
 
-    @kernel(shape.threads, F, shape, loss, target_row)
-    def all_layers(parameters, inputs, targets, buffer, table, slopes, edges, scales, order, state, losses, hits, s):
-        left = cuda.shared.array(slab_a, kind, ALIGNED)
-        right = cuda.shared.array(slab_b, kind, ALIGNED)
-        parts = cuda.shared.array(shares, kind)
-        z = cuda.shared.array(row_z, kind)
-        t = cuda.shared.array(row_t, kind)
+    @kernel(shape.threads, F, shape, loss)
+    def all_layers(
+        parameters, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses, hits, s
+    ):
+        memory = cuda.shared.array(numbers, kind, ALIGNED)
         some = cuda.shared.array((height, 4), kind)
         out = cuda.local.array((down, across), kind)
         first, batch = batch_of(state, s)
@@ -49,15 +46,14 @@ def rows(F: type, shape: Shape, loss: str, target_row: int) -> Any:
         if edges[0] != none:
             width = table[0, IN]
             for e in range(thread, U((end - m0) * width), U(threads)):
-                take_input(
-                    inputs, buffer, table, edges, scales, order, state, s, first, U(m0 + e // width), U(e % width)
-                )
+                row, c = U(m0 + U(e) // width), U(U(e) % width)
+                take_input(inputs, buffer, table, edges, scales, order, state, s, first, row, c)
             cuda.syncthreads()
         for layer in range(U(0), layers):
             for n0 in range(U(0), table[layer, OUT], U(columns_of)):
                 forward(
                     parameters, inputs, buffer, table, slopes, edges, scales, order, state, U(layer), s, m0, U(n0),
-                    left, right, parts, out,
+                    memory, out,
                 )  # fmt: skip
             cuda.syncthreads()
 
@@ -65,22 +61,20 @@ def rows(F: type, shape: Shape, loss: str, target_row: int) -> Any:
         width, code, slope = table[last, OUT], table[last, CODE], slopes[last]
         wrote, delta = table[last, WROTE], table[last, DELTA]
         for e in range(thread, U((end - m0) * width), U(threads)):
-            z[e // width, e % width] = buffer[wrote + m0 * width + e]
-        for e in range(thread, U((end - m0) * U(target_row)), U(threads)):
-            row, c = U(e // U(target_row)), U(e % U(target_row))
-            t[row, c] = targets[U(order[first + m0 + row]) * U(target_row) + c]
+            memory[e] = buffer[wrote + m0 * width + e]
         cuda.syncthreads()
         for r in range(thread, U(end - m0), U(threads)):
+            row, target = U(r * width), U(order[first + m0 + r]) * target_row
             over_columns(
-                z[r, : np.int64(width)], t[r], np.int64(width), 1, some[r, :1], some[r, 1:2], some[r, 2:],
-                one / F(batch),
+                memory[row : row + width], plain(targets[target : target + target_row]), np.int64(width), 1,
+                some[r, :1], some[r, 1:2], some[r, 2:], one / F(batch),
             )  # fmt: skip
             slot = (state[SLOT] + s) * state[BATCH] + m0 + r
             losses[slot], hits[slot] = some[r, 0], some[r, 1]
         cuda.syncthreads()
         for e in range(thread, U((end - m0) * width), U(threads)):
             at = U(m0 * width + e)
-            buffer[delta + at] = z[e // width, e % width] * derivative(code, buffer[wrote + at], slope)
+            buffer[delta + at] = memory[e] * derivative(code, buffer[wrote + at], slope)
         cuda.syncthreads()
 
         for back in range(U(1), layers):
@@ -88,7 +82,7 @@ def rows(F: type, shape: Shape, loss: str, target_row: int) -> Any:
             for n0 in range(U(0), table[above, IN], U(columns_of)):
                 backward(
                     parameters, inputs, buffer, table, slopes, edges, scales, order, state, above, s, m0, U(n0),
-                    left, right, parts, out,
+                    memory, out,
                 )  # fmt: skip
             cuda.syncthreads()
 

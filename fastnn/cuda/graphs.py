@@ -53,14 +53,18 @@ class Graphs:
         from cuda.core import Device
 
         device = Device()
+        device.set_current()  # in each thread that records
         if self._stream is None:
-            device.set_current()
             self._stream = device.create_stream()
         phases.advance[1, 1](self._state, np.uint64(0))  # compiled now: nothing may be while launches are recorded
         cuda.synchronize()
         builder = device.create_graph_builder()
         builder.begin_building()
-        for s in range(length):
-            self._launch(s, builder)
-        phases.advance[1, 1, builder](self._state, np.uint64(length))
-        return builder.end_building().complete()
+        try:
+            for s in range(length):
+                self._launch(s, builder)
+            phases.advance[1, 1, builder](self._state, np.uint64(length))
+            return builder.end_building().complete()
+        except BaseException:
+            builder.close()  # ends the recording: until then the GPU cannot be waited for
+            raise

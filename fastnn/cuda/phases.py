@@ -57,22 +57,21 @@ def batch_of(state, s):
 @lru_cache
 def forward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of y = f(x W + b) of a layer, and of y after the next layer's dropout."""
-    value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(shape)
+    value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(F, shape)
     accumulate = product(F, shape, False, False)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
 
     @device
     def tile(
-        parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, left, right, parts,
-        out,
+        parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, memory, out,
     ):  # fmt: skip
         first, rows = batch_of(state, s)
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
         gathered = table[layer, GATHERED] != U(0)
         x = inputs if gathered else buffer[table[layer, READ] :]
         accumulate(
-            x, fan_in, parameters[weight:], fan_out, order, first, gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
-            left, right, parts, out,
+            x, fan_in, parameters[weight:], fan_out, order[first:], gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
+            memory, out,
         )  # fmt: skip
         bias, code, slope = weight + fan_in * fan_out, table[layer, CODE], slopes[layer]
         wrote, after = table[layer, WROTE], table[layer, NEXT]
@@ -95,21 +94,20 @@ def forward_tile(F: type, shape: Shape) -> Any:
 @lru_cache
 def backward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of the deltas of units `layer` from those of its outputs: dz' = (dz W^T) f'(y)."""
-    derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(shape)
+    derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(F, shape)
     accumulate = product(F, shape, False, True)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
     none = np.uint64(0)
 
     @device
     def tile(
-        parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, left, right, parts,
-        out,
+        parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, memory, out,
     ):  # fmt: skip
-        first, rows = batch_of(state, s)
+        rows = batch_of(state, s)[1]
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
         accumulate(
-            buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, first, False, U(0), rows,
-            fan_in, U(0), fan_out, m0, n0, left, right, parts, out,
+            buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, False, U(0), rows,
+            fan_in, U(0), fan_out, m0, n0, memory, out,
         )  # fmt: skip
         below = U(layer - U(1))
         code, slope = table[below, CODE], slopes[below]
@@ -176,21 +174,19 @@ def backward(F: type, shape: Shape) -> Any:
 
 def _of_tiles(what: str, F: type, shape: Shape, tile: Any) -> Any:
     """Kernel: `tile` for the rows and columns of each block, with the memory that it needs."""
-    kind, (slab_a, slab_b, shares) = number(F), room(shape)
+    kind, numbers = number(F), room(shape)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
     rows_of, columns_of = shape.rows, shape.columns
 
     @kernel(shape.threads, what, F, shape)
     def layer_tiles(parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s):
-        left = cuda.shared.array(slab_a, kind, ALIGNED)
-        right = cuda.shared.array(slab_b, kind, ALIGNED)
-        parts = cuda.shared.array(shares, kind)
+        memory = cuda.shared.array(numbers, kind, ALIGNED)
         out = cuda.local.array((down, across), kind)
         m0, n0 = U(cuda.blockIdx.x) * U(rows_of), U(cuda.blockIdx.y) * U(columns_of)
         if m0 < batch_of(state, s)[1]:
             tile(
                 parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0,
-                left, right, parts, out,
+                memory, out,
             )  # fmt: skip
 
     return layer_tiles

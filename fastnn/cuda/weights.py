@@ -27,13 +27,12 @@ from fastnn.cuda.phases import (
     WEIGHTS,
     batch_of,
 )
-from fastnn.cuda.products import Shape, place, product, room, shapes
+from fastnn.cuda.products import BLOCKS, Shape, place, product, room, shapes
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number
 
 U = np.uint32
 LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a part of the sum pays
 LONG, WIDE = 1024, 256  # batch and width from which large tiles keep the GPU busy
-BLOCKS = 264  # two for each multiprocessor of an H100
 
 
 def parts_of(tiles: int, batch: int) -> int:
@@ -43,7 +42,7 @@ def parts_of(tiles: int, batch: int) -> int:
 
 def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -> Shape:
     """The shape of all tiles of a network's weights."""
-    small, large, _ = shapes(F, tf32)
+    small, large, *_ = shapes(F, tf32)
     return large if batch >= LONG and max(sizes[1:]) >= WIDE else small
 
 
@@ -51,7 +50,7 @@ def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -
 def _gather(F: type, shape: Shape) -> Any:
     """The function that puts the sum of all parts in `out` and says whether this block is the one to go on with it."""
     size, down, across = shape.rows * shape.columns, shape.thread_rows // shape.groups, shape.thread_columns
-    columns_of, zero, (row, column) = shape.columns, F(0), place(shape)
+    columns_of, zero, (row, column) = shape.columns, F(0), place(F, shape)
 
     @device
     def gather(partial, arrived, turn, out):
@@ -111,35 +110,42 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     parameters. `mask` uint8, laid out so too: where it is 0 the gradient is 0; of no meaning unless `masked`.
     `partial` F (parts * tiles * tile's size,) and `arrived` int32 (tiles,), all 0, are for the parts.
     """
-    accumulate, (row, column), gather = product(F, shape, True, False), place(shape), _gather(F, shape)
-    kind, zero, (slab_a, slab_b, shares), to_use = number(F), F(0), room(shape), put(F, rule, slots)
+    accumulate, (row, column), gather = product(F, shape, True, False), place(F, shape), _gather(F, shape)
+    kind, zero, numbers, to_use = number(F), F(0), room(shape), put(F, rule, slots)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
 
     @kernel(shape.threads, F, shape, rule, slots)
     def change_tile(
         target, m, v, inputs, buffer, matrices, order, state, coefficients, tiles, mask, masked, partial, arrived, s
     ):
-        left = cuda.shared.array(slab_a, kind, ALIGNED)
-        right = cuda.shared.array(slab_b, kind, ALIGNED)
-        parts = cuda.shared.array(shares, kind)
+        memory = cuda.shared.array(numbers, kind, ALIGNED)
         turn = cuda.shared.array(1, np.int32)
         out = cuda.local.array((down, across), kind)
         first, batch = batch_of(state, s)
         tile, part, parts_all = U(cuda.blockIdx.x), U(cuda.blockIdx.y), U(cuda.gridDim.y)
         number, m0, n0 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
-        fan_in, fan_out, weight = matrices[number, ROWS_IN], matrices[number, COLUMNS], matrices[number, WEIGHTS]
-        bias, gathered = matrices[number, BIAS], matrices[number, INDIRECT] != U(0)
+        fan_in, fan_out, gathered = (
+            matrices[number, ROWS_IN],
+            matrices[number, COLUMNS],
+            matrices[number, INDIRECT] != U(0),
+        )
         x = inputs if gathered else buffer[matrices[number, INPUT] + matrices[number, BEFORE] * batch * fan_in :]
         lines, late = U(matrices[number, LINES] * batch), U(matrices[number, LATE] * batch)
-        height = U(fan_in if bias == NOWHERE else fan_in + U(1))
+        height = U(fan_in if matrices[number, BIAS] == NOWHERE else fan_in + U(1))
         share = U((lines + parts_all - U(1)) // parts_all)
         begin = U(min(lines, part * share))
         accumulate(
-            x, fan_in, buffer[matrices[number, DELTAS] :], fan_out, order, first, gathered, late, height, fan_out,
-            begin, U(min(lines, begin + share)), m0, n0, left, right, parts, out,
+            x, fan_in, buffer[matrices[number, DELTAS] :], fan_out, order[first:], gathered, late, height, fan_out,
+            begin, U(min(lines, begin + share)), m0, n0, memory, out,
         )  # fmt: skip
         if parts_all > U(1) and not gather(partial, arrived, turn, out):
             return
+        # Read again: in registers these would wait for the whole product (36 bytes of spills on an A100).
+        number, m0, n0 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        fan_in, fan_out, weight, bias = (
+            matrices[number, ROWS_IN], matrices[number, COLUMNS], matrices[number, WEIGHTS], matrices[number, BIAS]
+        )  # fmt: skip
+        height = U(fan_in if bias == NOWHERE else fan_in + U(1))
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         for i in range(down):
