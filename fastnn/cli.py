@@ -243,7 +243,8 @@ def _summary(last: Snapshot) -> str:
     """The line a person reads at the end."""
     score = f"loss {last.val_loss:.4g}" if last.val_accuracy is None else f"accuracy {last.val_accuracy:.2%}"
     seconds = f"{last.seconds:.2f}" if last.seconds >= 1 else f"{last.seconds:.2g}"
-    return f"test {score} after {last.epochs} epochs ({last.step} steps) in {seconds} s"
+    counts = [f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((last.epochs, "epoch"), (last.step, "step"))]
+    return f"test {score} after {counts[0]} ({counts[1]}) in {seconds} s"
 
 
 def _prepare(options: argparse.Namespace) -> _Run:
@@ -284,7 +285,8 @@ _PLAIN = (
     "device",
     "precision",
 )
-_RUN_OPTIONS = ("data", "label", "optimizer", *_SETTINGS, *_PLAIN)
+_OF_DATA = ("label", "task", "standardize")
+_RUN_OPTIONS = ("data", *_OF_DATA, "optimizer", *_SETTINGS, *_PLAIN)
 
 
 def _asked(options: argparse.Namespace) -> RunFile:
@@ -300,8 +302,8 @@ def _asked(options: argparse.Namespace) -> RunFile:
         changes["layers"] = tuple(changes["layers"])
     if "data" in given:
         changes |= {"data": runfile.located(given["data"], Path.cwd()), "data_options": {}}
-    if "label" in given:
-        changes["data_options"] = {**changes.get("data_options", run.data_options), "label": given["label"]}
+    of_data = {name: given[name] for name in _OF_DATA if name in given}
+    changes["data_options"] = {**changes.get("data_options", run.data_options), **of_data}
     if given.get("optimizer", run.optimizer) != run.optimizer:
         changes |= {"optimizer": given["optimizer"], "optimizer_options": {}}
     settings = {name: given[name] for name in _SETTINGS if name in given}

@@ -104,8 +104,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     train = commands.add_parser(
         "train",
         help="train a network without the terminal UI",
-        description="Train a network and print its test accuracy. Options come before what the run file says. The run "
-        "is kept in a folder of $FASTNN_RUNS, or of the user's data folder.",
+        description="Train a network and print its test accuracy. Options go before what the run file says.\n"
+        "The run is kept in a folder of $FASTNN_RUNS, or of the user's data folder.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -148,17 +148,19 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
         metavar="DATA",
     )
     add("--label", "name or number of a file's label column (default: the last)", type=_column, metavar="COLUMN")
-    add("--layers", "sizes of the hidden layers, such as 128,64, or none (default: 32)", type=_sizes)
+    add("--task", "classification or regression (default: what the label column looks like)", metavar="NAME")
+    add("--standardize", "rescale a file's features to mean 0 and deviation 1", action="store_true", default=None)
+    add("--layers", "sizes of the hidden layers, such as 128,64, or none (default: 32)", type=_sizes, metavar="SIZES")
     add("--cell", "what they are made of (default: dense, for sequences gru); images go row by row", metavar="NAME")
     add("--activation", "of the hidden layers (default: relu)", metavar="NAME")
     add("--init", "how the weights start (default: he)", metavar="NAME")
     add("--loss", "default: cross_entropy for classes, mse for numbers", metavar="NAME")
     add("--optimizer", "default: adam", metavar="NAME")
-    add("--lr", "learning rate (default: the optimizer's own; 0.1 for sgd)", type=float)
-    add("--momentum", "of the optimizer sgd", type=float)
+    add("--lr", "learning rate (default: the optimizer's own; 0.1 for sgd)", type=float, metavar="RATE")
+    add("--momentum", "of the optimizer sgd", type=float, metavar="SHARE")
     add("--nesterov", "Nesterov's momentum, of the optimizer sgd", action="store_true", default=None)
-    add("--weight-decay", "of the optimizer sgd", type=float)
-    add("--clip", "the gradient's greatest norm (default: any)", type=float)
+    add("--weight-decay", "of the optimizer sgd", type=float, metavar="RATE")
+    add("--clip", "the gradient's greatest norm (default: any)", type=float, metavar="NORM")
     add("--epochs", "passes over the training part (default: 20)", type=int, metavar="N")
     add("--batch-size", "rows a step (default: 32, or all where there are fewer)", type=int, metavar="N")
     add("--seed", "of initialization and shuffling (default: 0)", type=int, metavar="N")

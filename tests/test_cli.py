@@ -166,6 +166,18 @@ def test_numbers_are_a_regression(run: Runner, tmp_path: Path) -> None:
     assert float(out.split()[2]) < 1e-3
 
 
+def test_a_file_of_whole_numbers(run: Runner, tmp_path: Path) -> None:
+    table = tmp_path / "whole.csv"
+    table.write_text("y,x\n" + "".join(f"{v % 37},{1000 + v}\n" for v in range(40)))
+    command = ["train", "--data", str(table), "--label", "y", "--layers", "none", "--epochs", "1"]
+    code, _, err = run(*command)
+    assert code == 2 and "the option task set to one of classification, regression" in err
+    losses = [run(*command, "--task", "regression", *more)[1] for more in ([], ["--standardize"])]
+    assert all(" after 1 epoch (1 step) in " in out for out in losses)
+    raw, standardized = (float(out.split()[2]) for out in losses)
+    assert standardized < raw / 10  # with x of a thousand, weights of about 1 are far off
+
+
 def test_fewer_rows_than_a_batch(run: Runner, tmp_path: Path) -> None:
     np.save(tmp_path / "few.npy", np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 1]], np.float64))
     code, out, _ = run("train", "--data", str(tmp_path / "few.npy"), "--layers", "4", "--epochs", "3", "--json")
