@@ -25,7 +25,6 @@ from fastnn.layers import (
     Dropout,
     Input,
     Layer,
-    Looped,
     Weighted,
     check_stack,
     dropout_rates,
@@ -52,7 +51,8 @@ class Network(OnDevice):
     fastnn.initializers.INITIALIZERS or an initializer such as Normal(0.01); by default "he" before relu and leaky_relu,
     else "xavier". `seed` (0 to 2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the
     same machine. `dtype`: "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU; `precision` as in
-    `to`. Raises TypeError and ValueError, naming the argument, and DeviceError for a device that cannot be used here.
+    `to`. It and its methods raise TypeError and ValueError, naming the argument, and DeviceError for a device that
+    cannot be used here.
     """
 
     def __init__(
@@ -118,10 +118,9 @@ class Network(OnDevice):
 
     def keep_in(self, storage: np.ndarray) -> None:
         """Hold the parameters in `storage` (n,) from now on, made by the engine; they begin with what is there."""
-        at = 0
-        for view, fan_in, layer in zip(self._views(), self.sizes, self.dense, strict=False):
-            loop = layer.loop if isinstance(layer, Looped) else None
-            for name, shape in plan.parts(fan_in, layer.units, loop).items():
+        at, loops = 0, self.architecture.loops or (None,) * len(self.dense)
+        for view, fan_in, units, loop in zip(self._views(), self.sizes, self.sizes[1:], loops, strict=False):
+            for name, shape in plan.parts(fan_in, units, loop).items():
                 size = math.prod(shape)
                 view.parts[name] = storage[at : at + size].reshape(shape)
                 at += size
@@ -386,7 +385,7 @@ class Network(OnDevice):
         return Network.from_config, (self.config(), self.storage.copy())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a safetensors file, in one step; raises ValueError if a parameter is not finite."""
+        """Write the network to a safetensors file, in one step; ValueError for NaN or Inf, DataError if it cannot."""
         checkpoint.write(path, self.config(), self.storage)
 
 

@@ -57,9 +57,7 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Dataset:
     given = os.fspath(name_or_path)
     path = Path(os.path.expanduser(given))
     reader = _READERS.get(path.suffix.lower())
-    plain = (
-        isinstance(name_or_path, str) and not path.suffix and given == path.name
-    )  # a name, and no path that is there
+    plain = isinstance(name_or_path, str) and not path.suffix and given == path.name  # as a name in DATASETS would be
     # os.path's functions are False where pathlib's raise: for a name that is too long, or a folder of someone else's.
     if given and os.path.isdir(path):
         reader = _load_folder
