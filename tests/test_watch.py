@@ -159,6 +159,7 @@ def test_going_back_and_elsewhere_and_on_again_has_the_history_of_each():
     assert run.history.loss[:1] == history.loss[:1] and run.history.loss != history.loss
     run.restore(late)
     assert run.history.loss == history.loss and len(run.history.val_loss) == len(history.val_loss)
+    assert run.learning_rate == late.learning_rate == early.learning_rate != 0.5
 
 
 @pytest.mark.parametrize(("weights", "inputs", "culprit"), [(1e200, 1.0, (1, "outputs")), (1.0, 1e10, (0, "weights"))])
