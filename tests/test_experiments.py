@@ -89,6 +89,8 @@ def test_initialization_as_on_the_slides() -> None:
     # A linear estimate of the first layer: sqrt(500) 0.01 = 0.22, a little less after tanh.
     assert 0.2 < of["small"][0] < 0.2236
     assert found.counts.sum(1).tolist() == [500_000] * 5
+    # Xavier's first sums are N(0, 1), and tanh within 1 % of its range from an end where |x| > 2.298: 2.16 % of them.
+    assert found.saturated[found.schemes.index("xavier"), 0] == pytest.approx(0.0216, rel=0.1)
 
 
 @pytest.mark.parametrize("scheme", weights.SCHEMES)

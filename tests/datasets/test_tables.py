@@ -150,6 +150,8 @@ BAD_CSV: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "huge label": (ROWS + "1,2,1e99\n", {}, "line 11, column 3: label 1e+99"),
     "missing label": (ROWS + "1,2,\n", {}, "line 11, column 3: '' is no label"),
     "mistyped label": (ROWS + "1,2,O\n", {}, "line 11, column 3: label 'O', but line 1 has '1'"),
+    "Python's number": (ROWS + "1_0,2,1\n", {}, "line 11, column 1: '1_0'; expected a number"),
+    "Python's number as label": (ROWS + "1,2,1_0\n", {}, "line 11, column 3: label '1_0', but line 1 has '1'"),
     "name for regression": (IRIS, {"task": "regression"}, "line 1, column 3: label 'a'; expected a number"),
     "fraction for classes": (ROWS + "1,2,.5\n", {"task": "classification"}, "line 11, column 3: label 0.5"),
     "one class": ("1,2,0\n" * 9, {}, "every label is '0', one class only"),
