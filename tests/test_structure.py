@@ -236,7 +236,7 @@ def test_benchmarks_are_found_without_the_peers_and_cuda(python: Callable[..., t
         """
 import importlib, pkgutil, sys
 sys.modules.update(dict.fromkeys(["numba_cuda", "torch", "jax", "sklearn", "onnx", "onnxruntime"]))
-sys.path.insert(0, sys.argv[1])
+sys.path.append(sys.argv[1])
 for module in pkgutil.iter_modules([sys.argv[1] + "/benchmarks"]):
     print(importlib.import_module(f"benchmarks.{module.name}").__name__)
 """,
