@@ -10,6 +10,7 @@ import pytest
 import reference
 
 import fastnn as fnn
+from fastnn.cpu.engine import Runner
 from fastnn.cpu.train import fill_order
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS, WIDTH
@@ -240,3 +241,18 @@ def test_an_optimizer_remembers_nothing() -> None:
             net.fit(x, y, optimizer=optimizer, epochs=2, batch_size=BATCH)
             parameters.append(net.parameters.tobytes())
         assert parameters[0] == parameters[1]
+
+
+@pytest.mark.parametrize("optimizer", [fnn.SGD(0.1, momentum=0.9), fnn.Adam(0.01)], ids=["sgd", "adam"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_remembered_of_old_gradients_becomes_0_not_subnormal(threads: int, optimizer: Any) -> None:
+    x, y = np.random.default_rng(0).standard_normal((64, 2), np.float32), np.arange(64) % 2
+    x[:, 1] = 0  # so are the gradients of the second row of weights
+    net = fnn.Network([2, 4, 2], seed=1)
+    runner = Runner(net.architecture, net.storage, (x, y), loss="cross_entropy", optimizer=optimizer, batch=32,
+                    threads=threads)  # fmt: skip
+    memory = runner.memory[0][: 2 * 4].reshape(2, 4)
+    memory[1] = 0.5
+    runner.run(1000, optimizer.lr)
+    assert memory[0].any() and not memory[1].any()  # 0.9^1000 is below the smallest number, but 4 of it times 0.9 is 4
+    assert np.float32(1e-40) * np.float32(1) > 0  # the caller's own numbers stay

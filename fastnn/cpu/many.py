@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.compiler import inlined, inner, kernel
 from fastnn.cpu import abreast, train
-from fastnn.cpu.primitives import add, copy, replacing, store, wait_until
+from fastnn.cpu.primitives import add, copy, flush_subnormals, replacing, restore, store, wait_until
 from fastnn.random import shuffle
 
 TRAINING, STALLED, DIVERGED = 0, 1, 2
@@ -60,6 +60,14 @@ of_lane = replacing("losses", "hits")
 @kernel
 def train_many(net, work, data, run, many, lanes, worker):
     """Bring the networks of the queue to step many.goal; net, work, run and lanes are the worker's own."""
+    before: int = flush_subnormals()
+    train_queue(net, work, data, run, many, lanes, worker)
+    restore(before)
+
+
+@inlined
+def train_queue(net, work, data, run, many, lanes, worker):
+    """What `train_many` does."""
     size = (many.goal - many.begin + many.turns - 1) // many.turns
     groups = many.groups.size - 1
     while True:

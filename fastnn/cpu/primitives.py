@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from fastnn.compiler import inner
 
-I64 = ir.IntType(64)
+BYTE, I32, I64, VOID = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.VoidType()
 
 
 @intrinsic
@@ -44,7 +44,7 @@ def _copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
     """Copy `size` bytes from address `source` to address `target`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
+        byte = BYTE.as_pointer()
         cgutils.raw_memcpy(builder, builder.inttoptr(args[0], byte), builder.inttoptr(args[1], byte), args[2], 1)
         return context.get_dummy_value()
 
@@ -155,17 +155,73 @@ def _atomic(name: str) -> Any:
 load, store, add = _atomic("load"), _atomic("store"), _atomic("add")  # of an int64 at an address; add gives the old
 
 
+def _is_x86(context: Any) -> bool:
+    return str(context.codegen().magic_tuple()[0]).startswith(("x86_64", "i686", "amd64"))
+
+
+def _is_arm64(context: Any) -> bool:
+    return str(context.codegen().magic_tuple()[0]).startswith(("aarch64", "arm64"))
+
+
+# The bits of a thread's floating-point control that make subnormal operands and results 0.
+_X86_FLUSH, _ARM64_FLUSH = 0x8040, 1 << 24
+
+
+@intrinsic
+def flush_subnormals(typingctx: Any) -> Any:
+    """Let this thread take subnormal numbers for 0; returns how it was before, for `restore`.
+
+    What an optimizer remembers of gradients that are 0 decays into them and stays there: 0.9 times the smallest few
+    rounds to itself. Of 784-128-10 with Adam, half of its units dead, a step took 413 us, and without them 372.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if _is_x86(context):
+            place = cgutils.alloca_once(builder, I32)
+            address = builder.bitcast(place, BYTE.as_pointer())
+            _call(builder, VOID, "llvm.x86.sse.stmxcsr", address)
+            before = builder.load(place)
+            builder.store(builder.or_(before, ir.Constant(I32, _X86_FLUSH)), place)
+            _call(builder, VOID, "llvm.x86.sse.ldmxcsr", address)
+            return builder.zext(before, I64)
+        if _is_arm64(context):
+            before = _call(builder, I64, "llvm.aarch64.get.fpcr")
+            _call(builder, VOID, "llvm.aarch64.set.fpcr", builder.or_(before, ir.Constant(I64, _ARM64_FLUSH)))
+            return before
+        return ir.Constant(I64, 0)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def restore(typingctx: Any, before: Any) -> Any:
+    """Set this thread's floating-point control as `flush_subnormals` found it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if _is_x86(context):
+            place = cgutils.alloca_once(builder, I32)
+            builder.store(builder.trunc(args[0], I32), place)
+            _call(builder, VOID, "llvm.x86.sse.ldmxcsr", builder.bitcast(place, BYTE.as_pointer()))
+        elif _is_arm64(context):
+            _call(builder, VOID, "llvm.aarch64.set.fpcr", args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def _call(builder: ir.IRBuilder, result: ir.Type, name: str, *args: Any) -> Any:
+    """Call one of LLVM's intrinsics for a machine."""
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
 @intrinsic
 def _pause(typingctx: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        void = ir.FunctionType(ir.VoidType(), [])
-        triple = context.codegen().magic_tuple()[0]
-        if triple.startswith(("x86_64", "i686", "amd64")):
-            builder.call(cgutils.get_or_insert_function(builder.module, void, "llvm.x86.sse2.pause"), [])
-        elif triple.startswith(("aarch64", "arm64")):
-            hint = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
-            function = cgutils.get_or_insert_function(builder.module, hint, "llvm.aarch64.hint")
-            builder.call(function, [ir.Constant(ir.IntType(32), 1)])
+        if _is_x86(context):
+            _call(builder, VOID, "llvm.x86.sse2.pause")
+        elif _is_arm64(context):
+            _call(builder, VOID, "llvm.aarch64.hint", ir.Constant(I32, 1))
         return context.get_dummy_value()
 
     return types.void(), codegen

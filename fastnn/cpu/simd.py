@@ -21,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.cpu.machine import lanes
+from fastnn.cpu.machine import lanes, machine
 
 LINE = 64  # bytes of a cache line
 BIT, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
@@ -99,6 +99,30 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool) 
                 else:
                     b.store(x, at(pointer, v), align=align)
 
+            def store_ends(ends):
+                """Write the first `left` numbers of each row's end: whole, or a half, quarter ... as its bits say.
+
+                A masked store is microcode on AVX2 hardware of AMD: 32x10 with 32 terms 510 -> 405 ns, 16x2 237 -> 174.
+                """
+                places = [
+                    b.gep(C, [b.add(b.mul(constant(i), row_c), constant((vectors - 1) * width))]) for i in range(rows)
+                ]
+                size = width
+                while size:
+                    bit = b.and_(left, ir.Constant(I32, size))
+                    written = b.icmp_signed("!=", bit, ir.Constant(I32, 0))
+                    lower, upper = ends, ends
+                    if size < width:
+                        order = [ir.Constant(ir.VectorType(I32, size), list(range(n, n + size))) for n in (0, size)]
+                        lower, upper = ([b.shuffle_vector(x, x, half) for x in ends] for half in order)
+                    with b.if_then(written):
+                        for x, place in zip(lower, places, strict=True):
+                            b.store(x, b.bitcast(place, x.type.as_pointer()), align=align)
+                    if size < width:
+                        ends = [b.select(written, two, one) for one, two in zip(lower, upper, strict=True)]
+                        places = [b.gep(place, [bit]) for place in places]
+                    size //= 2
+
             cells = [(i, v) for i in range(rows) for v in range(vectors)]
             entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.end")
             # LLVM would walk from row to row of A by one pointer, each load waiting for the addition before it. Where a
@@ -135,15 +159,29 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool) 
                 total[cell].add_incoming(zero, entry)
                 total[cell].add_incoming(longer[cell], loop)
             alphas, betas = splat(b, alpha, vector), splat(b, beta, vector)
+            in_parts, ends = masked and not machine().masks, []
             with b.if_else(b.fcmp_ordered("==", beta, ir.Constant(real, 0.0))) as (overwrite, combine):
                 for branch, reads in ((overwrite, False), (combine, True)):
                     with branch:
+                        last = []
                         for i in range(rows):
                             from_row = b.gep(S, [b.mul(constant(i), row_s)])
                             to_row = b.gep(C, [b.mul(constant(i), row_c)])
                             for v in range(vectors):
                                 x = b.fmul(alphas, total[i, v])
-                                store(b.call(fma, [betas, load(from_row, v), x]) if reads else x, to_row, v)
+                                if reads:
+                                    x = b.call(fma, [betas, load(from_row, v), x])
+                                if in_parts and v == vectors - 1:
+                                    last.append(x)
+                                else:
+                                    store(x, to_row, v)
+                        ends.append((last, b.block))
+            if in_parts:
+                rests = [b.phi(vector) for _ in range(rows)]
+                for last, block in ends:
+                    for rest, x in zip(rests, last, strict=True):
+                        rest.add_incoming(x, block)
+                store_ends(rests)
             return context.get_dummy_value()
 
         return signature, codegen

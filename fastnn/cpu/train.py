@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.compiler import inner, kernel
+from fastnn.compiler import inlined, inner, kernel
 from fastnn.cpu.phases import (
     COLUMNS,
     PART,
@@ -17,7 +17,7 @@ from fastnn.cpu.phases import (
     lose,
     rows_phase,
 )
-from fastnn.cpu.primitives import call, replacing, wait_for_all
+from fastnn.cpu.primitives import call, flush_subnormals, replacing, restore, wait_for_all
 from fastnn.cpu.weights import clear, pack, tiles_phase
 from fastnn.random import shuffle
 
@@ -156,6 +156,14 @@ def squares(values, begin, end):
 @kernel
 def train(net, work, data, run, worker):
     """run.steps steps from step run.first on, worker's share of them; with 0 steps only the validation asked for."""
+    before: int = flush_subnormals()
+    train_steps(net, work, data, run, worker)
+    restore(before)
+
+
+@inlined
+def train_steps(net, work, data, run, worker):
+    """What `train` does."""
     workers, batch = run.workers, run.batch
     samples = run.order.size
     per_epoch = (samples + batch - 1) // batch
@@ -206,7 +214,9 @@ def train(net, work, data, run, worker):
 @kernel
 def update_by_whole(net, work, coefficients, workers, worker):
     """Update the parameters by the gradient in work.whole; the panels are those of before."""
+    before: int = flush_subnormals()
     update_parts(net, work, coefficients, worker, workers)
+    restore(before)
 
 
 @kernel
