@@ -49,6 +49,17 @@ def test_every_row_has_one_rank_and_fewer_rows_give_none_of_them_more(ranks: int
         before = taken
 
 
+def test_no_two_ranks_and_no_two_steps_have_the_same_draws() -> None:
+    draws = []
+    for rank in range(3):
+        shared = object.__new__(Shared)
+        shared.first, shared._rank, shared._ranks = 20, rank, 3
+        for step in range(10):
+            shared.step = step
+            draws.append(shared.draw)
+    assert len(set(draws)) == 30
+
+
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize(
     "optimizer",

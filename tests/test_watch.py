@@ -183,6 +183,15 @@ def test_a_limit_of_steps_in_a_chunk():
     assert [s.step for s in run.run(1)] == list(range(1, 16))
 
 
+def test_passes_take_a_small_share_of_the_time(monkeypatch):
+    run = trainer()
+    run.watch("gradients", seconds=1.0)
+    times = iter([0.0, 3.0, 202.0, 204.0])  # 3 seconds are 1.5 % of 200
+    monkeypatch.setattr("fastnn.watch.time", SimpleNamespace(perf_counter=lambda: next(times)))
+    run.look()
+    assert [run._watch.due(0), run._watch.due(0)] == [False, True]
+
+
 def test_a_state_of_another_network_is_refused():
     state = trainer(layers=(64, 5, 10)).keep()
     with pytest.raises(ValueError, match=r"state: .*expected"):
