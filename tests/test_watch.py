@@ -183,6 +183,21 @@ def test_a_limit_of_steps_in_a_chunk():
     assert [s.step for s in run.run(1)] == list(range(1, 16))
 
 
+def test_after_going_back_outputs_are_those_of_the_moment():
+    run = trainer()
+    run.most_steps = 1
+    run.watch("activations", seconds=1000.0)
+    state = next(run.keep() for snapshot in run.run(1) if snapshot.step == 5)
+    assert state.snapshot.looked_at == 1
+    list(run.run(1))
+    run.restore(state)
+    batch = run._runner.order[500:600]  # the next one
+    first = run.network.layers[0]
+    outputs = np.tanh(DATA.x_train[batch] @ first.weight + first.bias)
+    seen = run.look().layers[0].activations
+    assert (seen.mean, seen.norm) == pytest.approx((outputs.mean(), np.linalg.norm(outputs)), rel=1e-9)
+
+
 def test_passes_take_a_small_share_of_the_time(monkeypatch):
     run = trainer()
     run.watch("gradients", seconds=1.0)
