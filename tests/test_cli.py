@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fastnn import checkpoint, runfile
-from fastnn.cli import main
+from fastnn.cli import _ctrl_c, main
 from fastnn.version import __version__
 
 FASTNN = [sys.executable, "-c", "import sys; from fastnn.cli import main; sys.exit(main())"]
@@ -335,6 +335,19 @@ def test_ctrl_c_stops_and_says_what_was_saved(tmp_path: Path, environment: dict[
     assert last.startswith("fastnn: interrupted in epoch ")
     assert last.endswith(f"; the network so far is saved to {path}")
     checkpoint.read(path)
+
+
+def test_a_second_ctrl_c_ends_it_at_once() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with _ctrl_c() as pressed:
+            signal.raise_signal(signal.SIGINT)
+            assert pressed.is_set()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")

@@ -301,6 +301,11 @@ def test_the_command_line_keeps_and_resumes(
     assert told(capsys)["history"] == straight["history"]
     assert main([*options, "--epochs", "1", "--no-keep"]) == 0
     assert told(capsys)["folder"] is None and len(runs.list_runs(tmp_path)) == 2
+    prepared = runfile.build(RunFile(data="moons", layers=(8,), epochs=6))
+    folder = RunFolder.create(prepared.run, tmp_path)
+    train(prepared, folder, 6, most_steps=1, stop_at=60)  # in the third epoch
+    assert main(["train", "--resume", str(folder.path), "--json"]) == 0  # a run that was stopped: to its end
+    assert told(capsys)["history"] == straight["history"]
     assert main(["train", "--resume", half, "--epochs", "3"]) == 2
     assert "resume: given with epochs" in capsys.readouterr().err
     assert main(["train", "--resume", str(tmp_path)]) == 2
