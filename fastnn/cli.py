@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import signal
 import sys
@@ -215,15 +214,17 @@ class _Run:
 
     def result(self, last: Snapshot, saved: str | None) -> dict[str, Any]:
         """What `--json` prints."""
+        from fastnn.runs import or_none
+
         trainer = self.prepared.trainer
         rows, epochs = len(self.prepared.data.x_train), trainer.epoch
         rest = last.step - epochs * trainer.steps_per_epoch  # of an epoch that was interrupted
-        history = {name: [_or_null(x) for x in xs] for name, xs in dataclasses.asdict(trainer.history).items()}
+        history = {name: [or_none(x) for x in xs] for name, xs in dataclasses.asdict(trainer.history).items()}
         return {
             "config": self.config,
             "history": history,
             "state": last.state,
-            "test_loss": _or_null(last.val_loss),
+            "test_loss": or_none(last.val_loss),
             "test_accuracy": last.val_accuracy,
             "seconds": last.seconds,
             "steps": last.step,
@@ -232,11 +233,6 @@ class _Run:
             "folder": None if self.folder is None else str(self.folder.path),
             "versions": versions(),
         }
-
-
-def _or_null(number: float | None) -> float | None:
-    """JSON has no NaN and no infinity: a loss that is one is null."""
-    return number if number is not None and math.isfinite(number) else None
 
 
 def _summary(last: Snapshot) -> str:

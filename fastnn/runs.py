@@ -170,7 +170,7 @@ class RunFolder:
             "learning_rate": state.learning_rate,
             "seconds": state.seconds,
             "epoch_sums": state.epoch_sums.tolist(),
-            "latest": {name: _or_none(value) for name, value in latest.items()},
+            "latest": {name: or_none(value) for name, value in latest.items()},
         }
         path = self.path / "checkpoints" / f"step-{state.step:012d}.safetensors"
         memory = [array for array in state.memory if array.size]  # empty where the optimizer has none
@@ -187,7 +187,7 @@ class RunFolder:
             return
         names = ("state", "step", "epoch", "epochs", "learning_rate", "seconds", "samples_per_second", "message")
         told = {name: getattr(snapshot, name) for name in (*names, "loss", "accuracy", "val_loss", "val_accuracy")}
-        told = {name: _or_none(value) if isinstance(value, float) else value for name, value in told.items()}
+        told = {name: or_none(value) if isinstance(value, float) else value for name, value in told.items()}
         replace_file(self.path / STATUS, json.dumps(told, allow_nan=False).encode(), sync=False)
         self._told = time.monotonic()
 
@@ -201,7 +201,8 @@ def checkpoints(path: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), entry) for match, entry in found if match)
 
 
-def _or_none(value: float | None) -> float | None:
+def or_none(value: float | None) -> float | None:
+    """A number as JSON has it, where there is no NaN and no infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 

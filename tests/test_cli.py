@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import checkpoint, runfile
+from fastnn import checkpoint, datasets, runfile
 from fastnn.cli import _ctrl_c, main
 from fastnn.version import __version__
 
@@ -176,6 +176,17 @@ def test_a_file_of_whole_numbers(run: Runner, tmp_path: Path) -> None:
     assert all(" after 1 epoch (1 step) in " in out for out in losses)
     raw, standardized = (float(out.split()[2]) for out in losses)
     assert standardized < raw / 10  # with x of a thousand, weights of about 1 are far off
+
+
+def test_a_loss_that_is_not_finite_is_null(run: Runner, tmp_path: Path) -> None:
+    table = tmp_path / "numbers.csv"
+    lines = [f"{row},{row / 64 + 0.001}\n" for row in range(40)]
+    table.write_text("".join(lines))
+    row = int(datasets.load(table).x_test[0, 0])
+    lines[row] = f"{row},1e30\n"  # its square is no float32
+    table.write_text("".join(lines))
+    code, out, _ = run("train", "--data", str(table), "--layers", "none", "--epochs", "1", "--json")
+    assert code == 0 and json.loads(out)["test_loss"] is None and json.loads(out)["history"]["val_loss"] == [None]
 
 
 def test_fewer_rows_than_a_batch(run: Runner, tmp_path: Path) -> None:
