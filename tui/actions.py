@@ -66,7 +66,8 @@ _WRITTEN = {
 }  # fmt: skip
 
 
-_PLAIN = {"enter": "enter", "backspace": "del"}  # whose signs have no like in ASCII
+# Whose signs have no like in ASCII; < > ^ v are keys themselves.
+_PLAIN = {"enter": "enter", "backspace": "bksp", "left": "<-", "right": "->", "up": "up", "down": "dn"}
 
 
 def written(key: str, *, plain: bool = False) -> str:

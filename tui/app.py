@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import ClassVar
 
-from textual.actions import ActionParseResult
+from textual.actions import ActionParseResult, SkipAction
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
@@ -51,8 +51,8 @@ class FastnnApp(App[None]):
     DEFAULT_MODE = MODES[0].name
     # Before the field that has the keys sees them: what is typed in the same breath goes to the next one.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "focus_next", show=False, priority=True),
-        Binding("shift+tab", "focus_previous", show=False, priority=True),
+        Binding("tab", "leave('next')", show=False, priority=True),
+        Binding("shift+tab", "leave('previous')", show=False, priority=True),
     ]
 
     def __init__(
@@ -116,6 +116,12 @@ class FastnnApp(App[None]):
     ) -> bool:
         """Nothing more once the app is to end: a key in one breath with q would open a screen that is taken down."""
         return not self._exit and await super().run_action(action, default_namespace, namespaces)
+
+    def action_leave(self, direction: str) -> None:
+        """Go from the field that has the keys to the next or the previous one."""
+        if self.focused is None:
+            raise SkipAction  # after the keys before it, as any other key: they may open what has fields
+        {"next": self.screen.focus_next, "previous": self.screen.focus_previous}[direction]()
 
     def next_marker(self) -> None:
         """Draw curves with the next kind of dots."""

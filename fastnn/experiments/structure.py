@@ -81,7 +81,7 @@ def _report_network(result: Structure) -> tuple[Part, ...]:
     text="A standard L-layer network has an input layer, L - 1 hidden layers and an output layer: the input layer is "
     "not counted, for nothing is computed there. w_ij at layer ℓ is the weight on the link from node i to node j. The "
     "bias of a node is a weight as well: w_0j, on a link from an input x_0 that is always 1. Links are shaded by "
-    "their weight: blue below 0, orange above.",
+    "their weight: blue below 0, orange above; dark and light without colors.",
     report=_report_network,
     question=Question(
         "3 inputs, two hidden layers of 4 nodes, 2 outputs. How many layers does this network have?",

@@ -157,7 +157,7 @@ def _diagram(part: Diagram) -> RenderableType:
             cells = [
                 RichText("·", "dim") if row and mask is not None and not mask[row - 1, k] else
                 RichText(f"{weights[row, k]:+.3f}", "reverse" if (number, row, k + 1) == (layer, i, j) else
-                         "yellow" if weights[row, k] > 0 else "blue")
+                         "dark_orange" if weights[row, k] > 0 else "blue")
                 for k in range(columns)
             ]  # fmt: skip
             grid.add_row("x_0 = 1" if row == 0 else f"from {row}", *cells)

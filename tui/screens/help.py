@@ -19,8 +19,8 @@ READING = (
     "trains on (solid) and, once an epoch, on samples it never trains on (dashed): when the second rises while the "
     "first falls, the network memorizes. Each histogram shows what one layer puts out on the last batch, in 30 bins: "
     "\u03bc is the mean, \u03c3 the standard deviation; zeros (=0) are silent relu units, saturated units sit at the "
-    "flat ends of a sigmoid or tanh and pass no gradient. One bin that towers over the others is cut and drawn in "
-    "another color."
+    "flat ends of a sigmoid or tanh and pass no gradient; ! marks what is bad for learning. One bin that towers "
+    "over the others is cut and drawn in another shade."
 )
 
 

@@ -119,7 +119,7 @@ class RunsScreen(ModeScreen):
     def action_mark(self) -> None:
         """Mark or unmark the run."""
         if not self.shelf.mark():
-            self.notify("six runs are marked, which is as many as have a color")
+            self.notify("six runs are marked, which is as many as can be told apart")
         self._show()
 
     def action_unmark(self) -> None:

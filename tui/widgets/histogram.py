@@ -39,6 +39,11 @@ def health(share: float, limits: tuple[float, float]) -> str:
     return "$health-poor" if share >= limits[1] else "$health-fair" if share >= limits[0] else "$health-good"
 
 
+def _judged(text: str, color: str) -> tuple[str, str]:
+    """A text in its color; what is poor has a sign as well, for who sees no color."""
+    return (f"{text}!" if color == "$health-poor" else text, color)
+
+
 def caption(layer: Any, kind: str, width: int) -> Content:
     """Mean, standard deviation and what else tells how a layer does, colored by health."""
     seen, roomy = VIEWS[kind][1](layer), width >= 32
@@ -50,11 +55,11 @@ def caption(layer: Any, kind: str, width: int) -> Content:
     parts: list[str | tuple[str, str]] = []
     if outputs or roomy:  # the mean of gradients or weights is near 0 and says little
         parts += [("\u03bc ", "$text-muted"), _figure(mean, roomy), "  " if roomy else " "]
-    parts += [("\u03c3 ", "$text-muted"), (_figure(std, roomy), "$health-poor" if flat else "$health-good")]
+    parts += [("\u03c3 ", "$text-muted"), _judged(_figure(std, roomy), "$health-poor" if flat else "$health-good")]
     shown = Content.assemble(*parts)
     for words, text, color in _shares(layer) if outputs else _sizes(layer, kind):
         for word in (f"  {words[1]} ", f"  {words[0]} ", f" {words[0]} ")[0 if roomy else 2 :]:
-            longer = Content.assemble(shown, (word, "$text-muted"), (text, color))
+            longer = Content.assemble(shown, (word, "$text-muted"), _judged(text, color))
             if longer.cell_length <= width - FRAME:
                 shown = longer
                 break

@@ -61,8 +61,8 @@ class LayerPlot(HistogramPlot):
             self.series = None if self.form == "now" else self.ui.session.record.layers.series(self.number, self.kind)
         first, _, rest = (self.snapshot.name if self.snapshot else "").partition(" ")
         if first:
-            what = (NAMES[self.kind], "$brand")
-            self.border_title = Content.assemble((first, "bold"), " ", what, " ", (rest, "$text-muted"))
+            words = [(f" {word}", "$text-muted") for word in rest.split()]
+            self.border_title = self.title_of([(first, "bold"), (f" {NAMES[self.kind]}", "$brand"), *words])
 
     def draw(self, width: int, height: int) -> Cells | None:
         """The view that was chosen."""

@@ -116,7 +116,7 @@ class Plot(Widget):
         title = Content("")
         for part in parts:
             longer = Content.assemble(title, part)
-            if title and longer.cell_length > self.size.width - 2:
+            if title and longer.cell_length > self.size.width - 4:
                 break
             title = longer
         return title

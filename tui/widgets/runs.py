@@ -43,10 +43,15 @@ class ShelfPlot(Plot):
         """Which run is open here."""
         self.current = view.run.keeper.path if view.run else ""
 
+    def mark_of(self, name: str) -> str:
+        """The number of a marked run, by which it is known wherever there are several; "" for another one."""
+        marked = self.shelf.marked
+        return str(marked.index(name) + 1) if name in marked else ""
+
     def color_of(self, name: str) -> RGB | None:
         """The color of a marked run."""
-        marked = self.shelf.marked
-        return inked(CLASSES[marked.index(name)], self.color("background")) if name in marked else None
+        number = self.mark_of(name)
+        return inked(CLASSES[int(number) - 1], self.color("background")) if number else None
 
 
 class RunsTable(ShelfPlot):
@@ -98,7 +103,7 @@ class RunsTable(ShelfPlot):
                 cells.text(x, y, text.rjust(room - 1) if title in ALIGNED else text, color, bold=here)
                 x += room
             cells.text(0, y, "▶" if here else " ", self.color("key"), bold=True)
-            cells.text(1, y, "■" if mark else " ", mark)
+            cells.text(1, y, self.mark_of(info.name), mark, bold=True)
             cells.text(2, y, DOTS.get(info.state, "✖"), state)
         return cells
 
@@ -141,17 +146,21 @@ class RunsChart(ShelfPlot):
         self.retitle()
 
     def retitle(self) -> None:
-        """Metric, scale, and a color and a mark a run."""
+        """Metric, scale, and number and mark of each run, with what tells it from the others as there is room."""
+        runs = self.shelf.shown
         parts = [Content.styled(METRICS[self.metric].capitalize(), "bold")]
         if self.log_y:
             parts.append(Content.styled("log", "$text-muted"))
-        room = max(12, (self.size.width - 28) // max(1, len(self.shelf.shown)) - 2)
-        for info in self.shelf.shown:
+        room = (self.size.width - 4 - sum(part.cell_length + 2 for part in parts)) // max(1, len(runs)) - 2
+        columns = zip(*(summary(info).values() for info in runs), strict=True)
+        differing = [column for column in columns if len(runs) == 1 or len(set(column)) > 1]
+        for number, info in enumerate(runs):
             style = STYLES[self._style_of(info)]
-            red, green, blue = self._color_of(info)
-            texts, mark = summary(info), style.letter * 2 if self.plain else style.mark
-            label = f"{mark} {texts['data']} {texts['network']} {texts['optimizer']}"
-            parts.append(Content.styled(label[:room], f"rgb({red},{green},{blue})"))
+            label = f"{self.mark_of(info.name)} {style.letter * 2 if self.plain else style.mark}".strip()
+            for column in differing:
+                longer = f"{label} {column[number]}"
+                label = longer if len(longer) <= room else label
+            parts.append(Content.styled(label, "rgb({},{},{})".format(*self._color_of(info))))
         self.border_title = Content("  ").join(parts)
 
     def _color_of(self, info: Any) -> RGB:
@@ -159,8 +168,7 @@ class RunsChart(ShelfPlot):
 
     def _style_of(self, info: Any) -> int:
         """The number of a run's style, which tells it from the others without its color."""
-        marked = self.shelf.marked
-        return marked.index(info.name) % len(STYLES) if info.name in marked else 0
+        return (int(self.mark_of(info.name) or 1) - 1) % len(STYLES)
 
     def draw(self, width: int, height: int) -> Cells | None:
         """The curves over one another; the selected one last, on top."""
@@ -181,7 +189,7 @@ class RunsChart(ShelfPlot):
 
 
 class RunsCompare(ShelfPlot):
-    """The configurations and results of the marked runs side by side, what differs first and bright."""
+    """The configurations and results of the marked runs side by side, what differs first and bold."""
 
     def take(self, view: View) -> None:
         """The title."""
@@ -189,7 +197,7 @@ class RunsCompare(ShelfPlot):
         count = len(self.shelf.shown)
         parts: list[Any] = [("Compare" if count > 1 else "Configuration", "bold")]
         if count > 1:
-            parts += ["  ", ("what differs is bright", "$text-muted")]
+            parts += ["  ", ("what differs is bold", "$text-muted")]
         self.border_title = Content.assemble(*parts)
 
     def draw(self, width: int, height: int) -> Cells | None:
@@ -204,7 +212,7 @@ class RunsCompare(ShelfPlot):
             x = names + column * room
             color = self.color_of(info.name) or self.color("plot-train")
             stamp = time.strftime("%m-%d %H:%M", time.localtime(info.created))
-            cells.text(x, 0, f"■ {stamp}"[: room - 1], color, bold=True)
+            cells.text(x, 0, f"{self.mark_of(info.name)} {stamp}".strip()[: room - 1], color, bold=True)
         rows = compared(runs)
         if len(rows) > height - 1:
             hidden = len(rows) - (height - 2)
