@@ -7,17 +7,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import ClassVar
 
-from textual.actions import ActionParseResult, SkipAction
-from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.app import SystemCommand
 from textual.command import CommandPalette
-from textual.dom import DOMNode
-from textual.events import Event, Key
 from textual.screen import Screen
 
 from tui.actions import ACTIONS, MODES, Mode, in_ascii, of_mode, remapped
@@ -25,6 +20,7 @@ from tui.capture import Stream, captured
 from tui.config import RunConfig
 from tui.engine import Engine
 from tui.glyphs import Ascii
+from tui.keystrokes import Keystrokes
 from tui.litter import Litter
 from tui.options import MARKERS, Options, from_environment, without_web
 from tui.screens.dialogs import Palette
@@ -34,7 +30,6 @@ from tui.sheet import Sheet
 from tui.theme import THEMES
 from tui.view import Backend, View
 from tui.web import serve
-from tui.widgets import pages
 
 # The training thread needs the interpreter between two chunks of 35 ms: with Python's own 5 ms it waited so long for
 # the drawing to let go of it that training with the screen open ran at 94 %.
@@ -43,23 +38,17 @@ SAVING_SECONDS = 5.0
 SIGNALED = 128  # plus the signal's number: what a shell reports for a process that a signal ended
 
 
-class FastnnApp(App[None]):
+class FastnnApp(Keystrokes):
     """fastnn's terminal UI over a `Session`; `backend` makes the runs, `options` say how it looks."""
 
     CSS_PATH = "app.tcss"
     TITLE = "fastnn"
     DEFAULT_MODE = MODES[0].name
-    # Before the field that has the keys sees them: what is typed in the same breath goes to the next one.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "leave('next')", show=False, priority=True),
-        Binding("shift+tab", "leave('previous')", show=False, priority=True),
-    ]
 
     def __init__(
         self, backend: Backend | None = None, config: RunConfig | None = None, options: Options | None = None
     ) -> None:
         super().__init__()
-        pages.mend()
         self.stylesheet = Sheet(variables=self.get_css_variables())
         self.options = options or Options()
         self.litter = Litter()
@@ -97,31 +86,6 @@ class FastnnApp(App[None]):
         """Go to a mode; nothing while a dialog waits for its answer."""
         if len(self.screen_stack) == 1:
             self.switch_mode(name)
-
-    async def on_event(self, event: Event) -> None:
-        """Esc and a letter in one breath, which terminals send (and tmux makes) of the letter with alt, too: alt is for
-        nothing here, unless a person has bound it."""
-        if isinstance(event, Key) and not event.is_forwarded and event.key.startswith("alt+"):
-            letter = event.character if event.key not in self.active_bindings else None
-            if letter:
-                await super().on_event(Key("escape", "\x1b"))
-                event = Key(letter, letter)
-        await super().on_event(event)
-
-    async def run_action(
-        self,
-        action: str | ActionParseResult,
-        default_namespace: DOMNode | None = None,
-        namespaces: Mapping[str, DOMNode] | None = None,
-    ) -> bool:
-        """Nothing more once the app is to end: a key in one breath with q would open a screen that is taken down."""
-        return not self._exit and await super().run_action(action, default_namespace, namespaces)
-
-    def action_leave(self, direction: str) -> None:
-        """Go from the field that has the keys to the next or the previous one."""
-        if self.focused is None:
-            raise SkipAction  # after the keys before it, as any other key: they may open what has fields
-        {"next": self.screen.focus_next, "previous": self.screen.focus_previous}[direction]()
 
     def next_marker(self) -> None:
         """Draw curves with the next kind of dots."""

@@ -47,16 +47,23 @@ class Help(Once, ModalScreen[None]):
         self.query_one(VerticalScroll).focus()
 
     def _table(self) -> Content:
-        lines: list[Content] = []
-        group = ""
+        groups: dict[str, list[Action]] = {}
         for action in self._actions:
-            if action.group != group:
-                lines += [Content("")] if group else []
-                group = action.group
-                lines.append(Content.styled(group, "bold $brand"))
-            keys = " ".join(written(key, plain=action.plain) for key in action.keys.split(","))
-            named = action.group.lower() in action.modes
-            where = f"  ({', '.join(action.modes)})" if action.modes and not named else ""
-            parts = ((f"{keys:>9}", "bold $key"), "  ", action.help, (where, "$text-muted"))
-            lines.append(Content.assemble(*parts))
+            groups.setdefault(action.group, []).append(action)
+        lines: list[Content] = []
+        for group, actions in groups.items():
+            modes = {action.modes for action in actions}
+            shared = modes.pop() if len(modes) == 1 else ()
+            lines += [Content("")] if lines else []
+            lines.append(Content.assemble((group, "bold $brand"), (_where(group, shared), "$text-muted")))
+            for action in actions:
+                keys = " ".join(written(key, plain=action.plain) for key in action.keys.split(","))
+                where = "" if shared else _where(group, action.modes)
+                parts = ((f"{keys:>9}", "bold $key"), "  ", action.help, (where, "$text-muted"))
+                lines.append(Content.assemble(*parts))
         return Content("\n").join(lines)
+
+
+def _where(group: str, modes: tuple[str, ...]) -> str:
+    """The modes, unless the group is named after one."""
+    return "" if not modes or group.lower() in modes else f"  ({', '.join(modes)})"
