@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 
-def short(value: float) -> str:
-    """A tick or a caption in about six characters: 0, 0.25, 1.5k, 20k, 3M, 2e-5."""
+def short(value: float, digits: int = 3) -> str:
+    """A tick or a caption in about six characters, three of them digits: 0, 0.25, 1.5k, 20k, 3M, 2e-5."""
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     size = abs(value)
@@ -17,8 +17,8 @@ def short(value: float) -> str:
     for limit, unit in ((999_500, "M"), (999.5, "k")):
         if size >= limit:
             scaled = value / (1e6 if unit == "M" else 1e3)
-            return f"{scaled:.3g}{unit}"
-    return f"{value:.3g}"
+            return f"{scaled:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
 
 
 def exponent(text: str) -> str:

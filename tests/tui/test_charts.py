@@ -135,6 +135,12 @@ def test_linear_ticks_are_few_round_and_inside(low, high):
     assert all(len(label) <= 8 for _, label in axis.ticks)
 
 
+@pytest.mark.parametrize(("low", "high"), [(-4, 4), (-2.99, 2.99), (0.3, 0.39), (1.001, 1.002), (10_200, 10_300)])
+def test_linear_ticks_are_two_at_least_and_told_apart(low, high):
+    labels = [label for _, label in linear_axis(low, high, 2).ticks]
+    assert len(labels) == len(set(labels)) >= 2
+
+
 @pytest.mark.parametrize(("low", "high"), [(-3, 2), (0, 0.1), (-320, -310), (300, 308.2), (-300, 300)])
 def test_log_ticks_are_few_and_inside(low, high):
     axis = log_axis(low, high, 5)

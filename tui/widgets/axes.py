@@ -10,6 +10,7 @@ from typing import Any
 from tui.numbers import short
 
 HUGE = sys.float_info.max
+MOST_DIGITS = 5  # of a label, which has six characters
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,29 @@ def linear_axis(low: float, high: float, wanted: int, *, whole: bool = False) ->
     span = (high * 0.5 - low * 0.5) * 2 if high * 0.5 - low * 0.5 < HUGE / 2 else HUGE
     raw = max(span / max(1, wanted), float(whole))
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 1e-300 else 1e-300
-    step = next((power * m for m in (1, 2, 5) if power * m >= raw * 0.999), power * 10)
-    if not math.isfinite(step):
-        return Axis(low, high, ((low, short(low)), (high, short(high))))
+    chosen = next((m for m in (1, 2, 5) if power * m >= raw * 0.999), 10)
+    ticks: list[tuple[float, str]] = []
+    # Smaller steps where it leaves one tick or none: no scale can be read from that.
+    for step in (power * m for m in (10, 5, 2, 1, 0.5, 0.2, 0.1) if m <= chosen):
+        if not math.isfinite(step) or (whole and step < 1):
+            continue
+        ticks = _multiples(low, high, step, 3 * wanted + 3)
+        if len(ticks) > 1:
+            break
+    return Axis(low, high, tuple(ticks) or ((low, short(low)), (high, short(high))))
+
+
+def _multiples(low: float, high: float, step: float, most: int) -> list[tuple[float, str]]:
+    """The multiples of a step within a range, `most` at most, and their labels, which differ (if five digits can)."""
     first = math.ceil(low / step - 1e-9)
+    digits = min(MOST_DIGITS, 2 + math.floor(math.log10(max(abs(low), abs(high), step) / step)))
     ticks = []
-    for number in range(first, first + 3 * wanted + 3):
+    for number in range(first, first + most):
         value = number * step
         if value - high > step * 1e-9:
             break
-        ticks.append((value, short(0.0 if abs(value) < step / 1e6 else value)))
-    return Axis(low, high, tuple(ticks) or ((low, short(low)), (high, short(high))))
+        ticks.append((value, short(0.0 if abs(value) < step / 1e6 else value, max(3, digits))))
+    return ticks
 
 
 def log_axis(low: float, high: float, wanted: int) -> Axis:
