@@ -52,8 +52,8 @@ class BoundaryMap(Plot):
     window: Window | None = None
 
     def key(self, view: View) -> tuple[Any, ...]:
-        """Drawn again when the probe has answered or the cursor has moved."""
-        return (view.found.get(self.PROBE), view.run, str(self.cursor), self.shown, self.hint)
+        """Drawn again when the probe has answered or the cursor has moved, and for another theme (of the title)."""
+        return (view.found.get(self.PROBE), view.run, str(self.cursor), self.shown, self.hint, self.app.theme)
 
     def take(self, view: View) -> None:
         """The probe's answer and the data."""

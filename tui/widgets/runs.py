@@ -137,8 +137,8 @@ class RunsChart(ShelfPlot):
     log_y = False
 
     def key(self, view: View) -> tuple[Any, ...]:
-        """Drawn again when a run that it shows has more."""
-        return (*super().key(view), self.metric, self.log_y)
+        """Drawn again when a run that it shows has more, and for another theme, whose colors are in the title."""
+        return (*super().key(view), self.metric, self.log_y, self.app.theme)
 
     def take(self, view: View) -> None:
         """The legend."""
