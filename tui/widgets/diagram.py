@@ -53,6 +53,46 @@ class _Dots:
         cells.front[:height, :width][used] = self.color[used]
 
 
+def _links(part: Diagram, where: list[dict[int, int]]) -> list[tuple[float, int, int, int]]:
+    """Share of its layer's largest weight, layer and rows of both ends of each link between nodes that are shown, the
+    weakest first."""
+    links = []
+    for k, weights in enumerate(part.weights):
+        shares = weights / np.abs(weights).max(initial=1e-12)
+        mask = part.masks[k]
+        for i, row in where[k].items():
+            for j, other in where[k + 1].items():
+                if j and (not i or mask is None or mask[i - 1, j - 1]):
+                    links.append((float(shares[i, j - 1]), k, row, other))
+    return sorted(links, key=lambda link: abs(link[0]))
+
+
+def _nodes(
+    cells: Cells,
+    k: int,
+    column: int,
+    rows: dict[int, int],
+    *,
+    last: bool,
+    named: set[int],
+    colors: tuple[RGB, RGB, RGB],
+) -> None:
+    """Layer `k`: its name, a circle a node and a 1 for the bias; `colors` are of nodes, names and `named` ones."""
+    node, name, cursor = colors
+    title = f"ℓ={k}" if k else "in"
+    cells.text(column - len(title) // 2, 0, title, name)
+    for number, row in rows.items():
+        ends = number in named
+        if number == 0 and not last:
+            cells.text(column, row, "1", cursor if ends else name, bold=ends)
+        elif number:
+            cells.text(column, row, "●", cursor if ends else node, bold=ends)
+            if k == 0:
+                cells.text(column - 3, row, f"x{number}".rjust(3)[:3], name)
+            elif last:
+                cells.text(column + 1, row, f"y{number}", name)
+
+
 def network_cells(
     width: int,
     height: int,
@@ -79,16 +119,8 @@ def network_cells(
     where = [
         {number + 1: row + 1 for number, row in zip(shown, rows, strict=True)} | {0: lowest} for shown, rows in places
     ]
-    links = []
-    for k, weights in enumerate(part.weights):
-        shares = weights / np.abs(weights).max(initial=1e-12)
-        mask = part.masks[k]
-        for i, row in where[k].items():
-            for j, other in where[k + 1].items():
-                if j and (not i or mask is None or mask[i - 1, j - 1]):
-                    links.append((float(shares[i, j - 1]), k, row, other))
+    links = _links(part, where)
     dots = _Dots(width, height, marker)
-    links.sort(key=lambda link: abs(link[0]))
     shades = pack(diverging(np.array([link[0] for link in links]), 1.0, signs))
     for (_, k, row, other), shade in zip(links, shades.tolist(), strict=True):
         dots.link((columns[k] + 1, columns[k + 1] - 1), (row, other), shade)
@@ -98,18 +130,8 @@ def network_cells(
         dots.link((columns[layer - 1] + 1, columns[layer] - 1), (begin, end), packed(cursor))
     dots.onto(cells)
     for k, (column, rows) in enumerate(zip(columns, where, strict=True)):
-        title = f"ℓ={k}" if k else "in"
-        cells.text(column - len(title) // 2, 0, title, name)
-        for number, row in rows.items():
-            ends = (k, number) in ((layer - 1, i), (layer, j))
-            if number == 0 and k < layers - 1:
-                cells.text(column, row, "1", cursor if ends else name, bold=ends)
-            elif number:
-                cells.text(column, row, "●", cursor if ends else node, bold=ends)
-                if k == 0:
-                    cells.text(column - 3, row, f"x{number}".rjust(3)[:3], name)
-                elif k == layers - 1:
-                    cells.text(column + 1, row, f"y{number}", name)
+        named = {number for at, number in ((layer - 1, i), (layer, j)) if at == k}
+        _nodes(cells, k, column, rows, last=k == layers - 1, named=named, colors=(node, name, cursor))
         hidden = part.sizes[k] - len(places[k][0])
         if hidden > 0:
             cells.text(column + 1, max(rows.values() if k == layers - 1 else [body]), f"+{hidden}", name)
