@@ -139,7 +139,7 @@ def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:
 def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
     """With blocks of several threads: tiles of two shapes, and sequences."""
     grouped, plain = products.Shape(8, 4, 8, 4, 4, 2), products.Shape(8, 4, 4, 4, 2, 1)
-    products.TINY = products.Shapes(grouped, grouped, grouped, plain)
+    products.TINY = products.Shapes(*[grouped] * 5, plain)
     products.BLOCKS = 0
     yield from training(dtype)
     steps.TINY = steps.Slice(2, 3, 4, 3, 2, 1)

@@ -75,19 +75,21 @@ def caller(net, x, out):
 
 def kernels(F: type) -> dict[str, Callable[[], Any]]:
     """Every kernel by name; the first word is that of its arguments."""
-    small, large, few, many = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
+    slim, small, large, long, few, many = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
     found: dict[str, Callable[[], Any]] = {"take": lambda: phases.take(F), "advance": lambda: phases.advance}
     tensor = products.shapes(np.float32, tf32=True)
-    for size, shape in (("tensor", tensor[0]), ("tensor-large", tensor[1])):
+    for size, shape in (("tensor", tensor.small), ("tensor-large", tensor.large)):
         found[f"forward {size}"] = lambda shape=shape: phases.forward(F, shape)
         found[f"backward {size}"] = lambda shape=shape: phases.backward(F, shape)
         found[f"change {size} adam 2"] = lambda shape=shape: weights.change(F, shape, "adam", 2)
-    for size, shape in (("small", small), ("large", large)):
+    for way in (phases.forward, phases.backward):
+        found[f"{way.__name__} slim"] = lambda way=way: way(F, slim)
+    for size, shape, weight in (("small", small, small), ("large", large, long)):
         found[f"forward {size}"] = lambda shape=shape: phases.forward(F, shape)
         found[f"backward {size}"] = lambda shape=shape: phases.backward(F, shape)
         for rule, slots in (("sgd", 0), ("sgd", 1), ("adam", 2), (None, 0)):
             name = f"change {size} {rule or 'gradient'} {slots}"
-            found[name] = lambda shape=shape, rule=rule, slots=slots: weights.change(F, shape, rule, slots)
+            found[name] = lambda shape=weight, rule=rule, slots=slots: weights.change(F, shape, rule, slots)
     for name in ("summarize", "count", "idle", "subtract"):
         found[name] = lambda name=name: getattr(statistics, name)(F)
     found["caller"] = lambda: caller
@@ -123,7 +125,7 @@ def compiled(F: type, name: str) -> str:
     return str(ptx)
 
 
-QUICK = {"forward small", "backward small", "lose cross_entropy", "change small adam 2", "advance", "take"}
+QUICK = {"forward slim", "backward small", "lose cross_entropy", "change small adam 2", "advance", "take"}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(list(tmp_path.glob("cuda.statistics.subtract_each-*.kernel"))) == 2
 
 
-@pytest.mark.parametrize("shape", products.shapes(np.float32, tf32=True)[:2])
+@pytest.mark.parametrize("shape", products.shapes(np.float32, tf32=True)[1:3])
 def test_lanes_hold_what_a_tensor_core_takes_from_them(shape: products.Shape) -> None:
     """Products of a group's slab by mma.m16n8k8 as NVIDIA's manual describes it, from what each lane would load."""
     row, column, right_column = (spot.py_func for spot in products.spots(np.float32, shape))

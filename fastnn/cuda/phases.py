@@ -73,20 +73,23 @@ def forward_tile(F: type, shape: Shape) -> Any:
             x, fan_in, parameters[weight:], fan_out, order[first:], gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
             memory, out,
         )  # fmt: skip
-        bias, code, slope = weight + fan_in * fan_out, table[layer, CODE], slopes[layer]
-        wrote, after = table[layer, WROTE], table[layer, NEXT]
-        for i in range(down):
-            r = U(m0 + row(U(i)))
-            for j in range(across):
-                c = U(n0 + column(U(j)))
-                if r < rows and c < fan_out:
-                    y = value(code, out[i, j] + parameters[bias + c], slope)
-                    buffer[wrote + r * fan_out + c] = y
-                    if after != wrote:
-                        unit = U(layer + U(1))
-                        buffer[after + r * fan_out + c] = dropped(
-                            y, edges[unit], scales[unit], state[SEED], state[STEP] + s, unit, r, c
-                        )
+        # Read again here and in `backward_tile`: in registers these would wait for the whole product.
+        rows, fan_out, wrote, after = batch_of(state, s)[1], table[layer, OUT], table[layer, WROTE], table[layer, NEXT]
+        bias, code, slope = table[layer, WEIGHT] + table[layer, IN] * fan_out, table[layer, CODE], slopes[layer]
+        for j in range(across):
+            c = U(n0 + column(U(j)))
+            if c < fan_out:
+                own = parameters[bias + c]
+                for i in range(down):
+                    r = U(m0 + row(U(i)))
+                    if r < rows:
+                        y = value(code, out[i, j] + own, slope)
+                        buffer[wrote + r * fan_out + c] = y
+                        if after != wrote:
+                            unit = U(layer + U(1))
+                            buffer[after + r * fan_out + c] = dropped(
+                                y, edges[unit], scales[unit], state[SEED], state[STEP] + s, unit, r, c
+                            )
 
     return tile
 
@@ -110,7 +113,7 @@ def backward_tile(F: type, shape: Shape) -> Any:
             fan_in, U(0), fan_out, m0, n0, memory, out,
         )  # fmt: skip
         below = U(layer - U(1))
-        code, slope = table[below, CODE], slopes[below]
+        code, slope, rows, fan_in = table[below, CODE], slopes[below], batch_of(state, s)[1], table[layer, IN]
         wrote, delta = table[below, WROTE], table[below, DELTA]
         for i in range(down):
             r = U(m0 + row(U(i)))

@@ -38,25 +38,38 @@ class Shape(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """`small`: a layer of 512 units at batch 128 has blocks for half of the multiprocessors. `large`, for long batches
-    of wide layers: a thread's 8 x 8 sums need a quarter of the loads for each multiplication. `few` and `rows`: rows go
+    """`small` and `slim`, where tiles are few: a layer of 512 units at batch 128 has blocks for all multiprocessors.
+    `large`, for long batches of wide layers: a thread's 8 x 8 sums need a quarter of the loads for each multiplication.
+    `long` is that of weights, for which there are registers to read twice as much at once. `few` and `rows`: rows go
     through all layers of a narrow network; few at once where that leaves multiprocessors without any: batch 128 has 16
     blocks, 1024 has 128. All of them fit in 48 KiB of shared memory."""
 
+    slim: Shape
     small: Shape
     large: Shape
+    long: Shape
     few: Shape
     rows: Shape
 
 
 OF_SINGLE = Shapes(
-    Shape(32, 32, 64, 4, 4, 4), Shape(128, 128, 8, 8, 8, 1), Shape(8, 64, 64, 4, 2, 4), Shape(64, 64, 32, 4, 4, 1)
+    slim=Shape(16, 32, 64, 4, 2, 4),
+    small=Shape(32, 32, 64, 4, 4, 4),
+    large=Shape(128, 128, 8, 8, 8, 1),
+    long=Shape(128, 128, 16, 8, 8, 1),
+    few=Shape(8, 64, 64, 4, 2, 4),
+    rows=Shape(64, 64, 32, 4, 4, 1),
 )
 OF_DOUBLE = Shapes(
-    Shape(32, 32, 32, 4, 4, 2), Shape(64, 64, 8, 4, 4, 1), Shape(8, 32, 32, 2, 4, 2), Shape(8, 32, 32, 2, 4, 2)
+    slim=Shape(32, 32, 32, 4, 4, 2),
+    small=Shape(32, 32, 32, 4, 4, 2),
+    large=Shape(64, 64, 8, 4, 4, 1),
+    long=Shape(64, 64, 8, 4, 4, 1),
+    few=Shape(8, 32, 32, 2, 4, 2),
+    rows=Shape(8, 32, 32, 2, 4, 2),
 )
 OF_TENSOR = Shape(128, 64, 16, 8, 4, 1, True)  # 8 x 8 sums a thread are more than its registers take
-TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1)] * 4)  # one Python thread a block
+TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1)] * 6)  # one Python thread a block
 BLOCKS = 264  # two for each multiprocessor of an H100
 MANY = 96  # large tiles that keep the GPU busy
 PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16 bytes stay aligned
@@ -67,8 +80,10 @@ def shapes(F: type, tf32: bool = False) -> Shapes:
     """The shapes for numbers of type F; with tensor cores for `tf32`, but where rows go through all layers: there they
     would take more registers than there are."""
     found = TINY if SIMULATED else OF_SINGLE if np.dtype(F).itemsize == 4 else OF_DOUBLE
-    large = OF_TENSOR if tf32 and not SIMULATED else found.large._replace(tensor=tf32)
-    return Shapes(found.small._replace(tensor=tf32), large, found.few, found.rows)
+    if not tf32:
+        return found
+    small, large = found.small._replace(tensor=True), found.large._replace(tensor=True) if SIMULATED else OF_TENSOR
+    return found._replace(slim=small, small=small, large=large, long=large)
 
 
 def tiles(rows: int, columns: int, shape: Shape) -> tuple[int, int]:
@@ -78,8 +93,10 @@ def tiles(rows: int, columns: int, shape: Shape) -> tuple[int, int]:
 
 def shape_for(F: type, rows: int, columns: int, tf32: bool = False) -> Shape:
     """The shape of the tiles of a matrix."""
-    small, large, *_ = shapes(F, tf32)
-    return large if math.prod(tiles(rows, columns, large)) >= MANY else small
+    slim, small, large, *_ = shapes(F, tf32)
+    if math.prod(tiles(rows, columns, large)) >= MANY:
+        return large
+    return small if 2 * math.prod(tiles(rows, columns, small)) >= BLOCKS else slim
 
 
 def shape_of_rows(F: type, batch: int) -> Shape:
@@ -218,17 +235,17 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
         keep_b(memory, U(2 * size_a), next_b)
         cuda.syncthreads()
         turn = U(0)  # which of the two slabs is multiplied, while the other is filled
-        for k0 in range(U(begin), U(end), U(slab)):
-            behind = U(k0 + U(slab))
-            more = behind < end
-            if more:
-                fetch_a(a, row_a, lines_a, order, gathered, late, m0, M, behind, end, whole_a, next_a)
-                fetch_b(b, row_b, lines_b, order, False, none, n0, N, behind, end, whole_b, next_b)
+        k0 = U(begin)
+        while k0 < end:
+            k0 = U(k0 + U(slab))
+            if k0 < end:
+                fetch_a(a, row_a, lines_a, order, gathered, late, m0, M, k0, end, whole_a, next_a)
+                fetch_b(b, row_b, lines_b, order, False, none, n0, N, k0, end, whole_b, next_b)
             add_slab(
                 memory, np.uint64(turn * U(size_a) + group * U(of_slab * (rows + PAD))),
                 np.uint64(U(2 * size_a) + turn * U(size_b) + group * U(of_slab * (columns + PAD))), within, sums,
             )  # fmt: skip
-            if more:
+            if k0 < end:
                 turn = U(U(1) - turn)
                 keep_a(memory, U(turn * U(size_a)), next_a)
                 keep_b(memory, U(U(2 * size_a) + turn * U(size_b)), next_b)

@@ -42,8 +42,8 @@ def parts_of(tiles: int, batch: int) -> int:
 
 def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -> Shape:
     """The shape of all tiles of a network's weights."""
-    small, large, *_ = shapes(F, tf32)
-    return large if batch >= LONG and max(sizes[1:]) >= WIDE else small
+    found = shapes(F, tf32)
+    return found.long if batch >= LONG and max(sizes[1:]) >= WIDE else found.small
 
 
 @lru_cache
