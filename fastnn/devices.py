@@ -81,8 +81,8 @@ class OnDevice:
     def precision(self) -> str:
         return PRECISIONS[self.architecture.tf32]
 
-    def runner(self, comm: Any = None) -> Callable[..., Any]:
-        """The class of what trains the network, alone or as a rank of `comm`."""
+    def start_training(self, comm: Any = None) -> Callable[..., Any]:
+        """The class of what trains the network, alone or as a rank of `comm`: then what has predicted is let go of."""
         if comm is None:
             runner: Callable[..., Any] = self.engine.Runner
             return runner

@@ -98,7 +98,7 @@ class Trainer:
         with compiler.preparing():
             self._engine = network.engine
             with parallel.together(comm):
-                self._runner = network.runner(comm)(
+                self._runner = network.start_training(comm)(
                     network.architecture, network.storage, task.data, loss=loss, optimizer=optimizer, batch=task.batch,
                     shuffle=task.shuffle, validation=task.validation, threads=task.threads, first_epoch=network.epochs,
                 )  # fmt: skip

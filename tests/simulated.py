@@ -182,6 +182,12 @@ def of_ranks(dtype: str) -> Iterator[tuple[str, float]]:
             for device in ("cpu", "cuda")
         )
         yield f"ranks, {name}", max(apart(cpu[0][0], gpu[0][0]), apart(cpu[0][1], gpu[0][1]))
+        if name == "dense":
+            again = on_ranks(
+                size, partial(trained, device="cuda", layers=layers, x=x, optimizer=optimizer), in_turn=True
+            )
+            yield "bits of ranks from run to run", float(not np.array_equal(gpu[0][0], again[0][0]))
+            del seen[2 * size :]
         alike = all(np.array_equal(rank[0], gpu[0][0]) and rank[1] == gpu[0][1] for rank in gpu)
         yield f"bits of ranks, {name}", float(not alike)
         yield f"GPUs of ranks, {name}", float(sorted(seen) != sorted([*range(size)] * 2))

@@ -140,8 +140,10 @@ def test_single_precision(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rows mse", "change small adam 2", "change large adam 2"])
-def test_double_precision_fits_in_shared_memory(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["rows mse", "change small adam 2", "change large adam 2", "head cross_entropy", "steps 1", "steps 4"]
+)
+def test_double_precision_spills_nothing(name: str, tmp_path: Path) -> None:
     assemble(compiled(np.float64, name), tmp_path, 2 * A_TILE)
 
 

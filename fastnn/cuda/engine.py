@@ -87,7 +87,7 @@ class Runner(BaseRunner):
         lines = self.batches.layout.longest * self._taken
         shape = weights.shape_for(F, sizes, lines, self.architecture.tf32)
         tiles = layout.tiles(matrices, shape)
-        parts = weights.parts_of(len(tiles), lines)
+        parts = weights.parts_of(tiles, matrices, lines)
         self._grid, self._threads = (len(tiles), parts), shape.threads
         partial = cuda.device_array(parts * len(tiles) * shape.rows * shape.columns if parts > 1 else 1, F)
         self._sharing = (partial, upload(np.zeros(len(tiles), np.int32)))

@@ -36,7 +36,7 @@ def rows(F: type, loss: str, height: int) -> Any:
     over_columns, (value, derivative), dropped = formulas.loss(loss, F), formulas.activations(F), formulas.dropout(F)
     kind, zero, one, none, shares = number(F), F(0), F(1), np.uint64(0), height * THREADS
 
-    @kernel(THREADS, F, loss, height)
+    @kernel(THREADS, F, loss, height, blocks=8 // np.dtype(F).itemsize)
     def head_rows(
         parameters, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses, hits, last, s
     ):

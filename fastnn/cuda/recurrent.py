@@ -85,41 +85,10 @@ def _take(F: type, cut: Slice) -> Any:
 
 
 @lru_cache
-def _forward(F: type, cut: Slice) -> Any:
-    """The function for a layer's outputs in all time steps: what its inputs give to all sums, then step after step."""
-    add, add_together, cell = add_products(F, cut, cut.rows), add_products(F, cut, cut.together), cell_forward(F, cut)
-    value, stay, kind, zero = formulas.activations(F)[0], resident.forward(F, cut), number(F), F(0)
-    rows, together, threads = cut.rows, cut.together, cut.threads
-
-    @device
-    def forward(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts):
-        width, columns, dense = table[layer, IN], table[layer, SUMS], table[layer, CELL] == U(0)
-        x = U(table[layer, READ] + (table[layer, READ_SKIP] * batch + m0) * width)
-        sums, all_rows = cuda.local.array(together, kind), U(table[layer, STEPS] * lines)
-        for e0 in range(U(0), all_rows, U(together)):
-            some = U(min(U(together), all_rows - e0))
-            for n0 in range(U(0), columns, U(threads)):
-                column = U(n0 + U(cuda.threadIdx.x))
-                bias = parameters[table[layer, B] + column] if column < columns else zero
-                for r in range(together):
-                    sums[r] = bias
-                add_together(
-                    buffer, x, U(e0), some, lines, batch, width, parameters, table[layer, W], columns, column, held,
-                    sums,
-                )  # fmt: skip
-                for r in range(together):
-                    if U(r) < some and column < columns:
-                        at, y = U(e0 + U(r)), sums[r]
-                        if dense:
-                            y = value(table[layer, CODE], y, slopes[layer])
-                        buffer[table[layer, Z] + (at // lines * batch + m0 + at % lines) * columns + column] = y
-        if dense:
-            return
-        cuda.syncthreads()
-        if table[layer, SHARE] != U(0):
-            stay(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts)
-        else:
-            through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held)
+def _steps_forward(F: type, cut: Slice) -> Any:
+    """The function for a layer's outputs, time step after time step; what its inputs give to the sums is there."""
+    add, cell, value = add_products(F, cut, cut.rows), cell_forward(F, cut), formulas.activations(F)[0]
+    kind, zero, rows, threads = number(F), F(0), cut.rows, cut.threads
 
     @device
     def through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held):
@@ -156,15 +125,55 @@ def _forward(F: type, cut: Slice) -> Any:
                 cell(buffer, table, layer, U(t), batch, m0, lines)
             # The next step's sum begins with a barrier.
 
+    return through_time
+
+
+@lru_cache
+def _forward(F: type, cut: Slice) -> Any:
+    """The function for a layer's outputs in all time steps: what its inputs give to all sums, then step after step."""
+    add_together, through_time, stay = (
+        add_products(F, cut, cut.together), _steps_forward(F, cut), resident.forward(F, cut)
+    )  # fmt: skip
+    value, kind, zero, together, threads = formulas.activations(F)[0], number(F), F(0), cut.together, cut.threads
+
+    @device
+    def forward(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts):
+        width, columns, dense = table[layer, IN], table[layer, SUMS], table[layer, CELL] == U(0)
+        x = U(table[layer, READ] + (table[layer, READ_SKIP] * batch + m0) * width)
+        sums, all_rows = cuda.local.array(together, kind), U(table[layer, STEPS] * lines)
+        for e0 in range(U(0), all_rows, U(together)):
+            some = U(min(U(together), all_rows - e0))
+            for n0 in range(U(0), columns, U(threads)):
+                column = U(n0 + U(cuda.threadIdx.x))
+                bias = parameters[table[layer, B] + column] if column < columns else zero
+                for r in range(together):
+                    sums[r] = bias
+                add_together(
+                    buffer, x, U(e0), some, lines, batch, width, parameters, table[layer, W], columns, column, held,
+                    sums,
+                )  # fmt: skip
+                for r in range(together):
+                    if U(r) < some and column < columns:
+                        at, y = U(e0 + U(r)), sums[r]
+                        if dense:
+                            y = value(table[layer, CODE], y, slopes[layer])
+                        buffer[table[layer, Z] + (at // lines * batch + m0 + at % lines) * columns + column] = y
+        if dense:
+            return
+        cuda.syncthreads()
+        if table[layer, SHARE] != U(0):
+            stay(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts)
+        else:
+            through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held)
+
     return forward
 
 
 @lru_cache
-def _backward(F: type, cut: Slice) -> Any:
-    """The function for a layer's deltas in all time steps, and the derivatives by what the layer before puts out."""
-    add, add_together, cell = add_products(F, cut, cut.rows), add_products(F, cut, cut.together), cell_backward(F, cut)
-    derivative, dropped, stay = formulas.activations(F)[1], formulas.dropout(F), resident.backward(F, cut)
-    rows, together, threads, zero, kind, none = cut.rows, cut.together, cut.threads, F(0), number(F), np.uint64(0)
+def _steps_backward(F: type, cut: Slice) -> Any:
+    """The function for a layer's deltas, time step before time step."""
+    add, cell = add_products(F, cut, cut.rows), cell_backward(F, cut)
+    kind, zero, rows, threads = number(F), F(0), cut.rows, cut.threads
 
     @device
     def through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held):
@@ -195,6 +204,18 @@ def _backward(F: type, cut: Slice) -> Any:
                         if U(r) < lines and column < units:
                             at = U(table[layer, D] + ((t - U(1)) * batch + m0 + U(r)) * units + column)
                             buffer[at] = sums[r] + (buffer[at] if keeps else zero)
+
+    return through_time
+
+
+@lru_cache
+def _backward(F: type, cut: Slice) -> Any:
+    """The function for a layer's deltas in all time steps, and the derivatives by what the layer before puts out."""
+    add_together, through_time, stay = (
+        add_products(F, cut, cut.together), _steps_backward(F, cut), resident.backward(F, cut)
+    )  # fmt: skip
+    derivative, dropped = formulas.activations(F)[1], formulas.dropout(F)
+    together, threads, zero, kind, none = cut.together, cut.threads, F(0), number(F), np.uint64(0)
 
     @device
     def backward(buffer, turned, table, slopes, edges, scales, state, s, layer, batch, m0, lines, held, parts):
@@ -284,9 +305,9 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
     """
     take, forward, lose, backward = _take(F, cut), _forward(F, cut), _lose(F, cut, loss), _backward(F, cut)
     height, size, kind = cut.rows, max(cut.rows, cut.together) * cut.chunk, number(F)
-    shares = cut.rows * cut.threads
+    shares, blocks = cut.rows * cut.threads, max(1, cut.blocks * 4 // np.dtype(F).itemsize)
 
-    @kernel(cut.threads, F, cut, loss, blocks=cut.blocks)
+    @kernel(cut.threads, F, cut, loss, blocks=blocks)
     def all_steps(
         parameters, turned, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses,
         hits, passes, s,

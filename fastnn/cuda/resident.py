@@ -35,7 +35,7 @@ U = np.uint32
 @lru_cache
 def _products(F: type, cut: Slice) -> tuple[Any, Any, Any]:
     """The functions hold (a thread's weights), multiply (its part of a step's sums) and total (of a sum's parts)."""
-    rows, threads, chunk, most = cut.rows, cut.threads, cut.chunk, steps.held(F, cut)
+    rows, threads, chunk, most = cut.rows, cut.threads, cut.chunk, steps.kept(F, cut)
     kind, zero, block = number(F), F(0), min(4, most)
     blocks, chains = most // block, max(1, min(block, 4 // rows))
 
@@ -89,7 +89,7 @@ def _products(F: type, cut: Slice) -> tuple[Any, Any, Any]:
 def forward(F: type, cut: Slice) -> Any:
     """The function for a layer's outputs in all time steps; what the inputs add to their sums is in their place."""
     hold, multiply, total = _products(F, cut)
-    value, rows, kind, most, zero = formulas.activations(F)[0], cut.rows, number(F), steps.held(F, cut), F(0)
+    value, rows, kind, most, zero = formulas.activations(F)[0], cut.rows, number(F), steps.kept(F, cut), F(0)
 
     @device
     def through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts):
@@ -123,7 +123,7 @@ def forward(F: type, cut: Slice) -> Any:
 def backward(F: type, cut: Slice) -> Any:
     """The function for the derivatives by the sums of all time steps, from those by the outputs."""
     hold, multiply, total = _products(F, cut)
-    derivative, rows, kind, most, zero = formulas.activations(F)[1], cut.rows, number(F), steps.held(F, cut), F(0)
+    derivative, rows, kind, most, zero = formulas.activations(F)[1], cut.rows, number(F), steps.kept(F, cut), F(0)
 
     @device
     def load(buffer, at, units, lines, into):

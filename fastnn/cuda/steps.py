@@ -37,8 +37,8 @@ class Slice(NamedTuple):
     threads: int
     chunk: int
     together: int
-    held: int  # numbers of float32 that a thread may hold over all time steps
-    blocks: int  # on a multiprocessor at once
+    keeps: int  # numbers of float32 that a thread may keep in registers over all time steps
+    blocks: int  # on a multiprocessor at once; half as many of float64
 
 
 FEW, MANY, TINY = Slice(1, 256, 128, 8, 64, 1), Slice(4, 256, 128, 4, 16, 2), Slice(2, 1, 4, 2, 2, 1)
@@ -52,19 +52,19 @@ def slice_for(batch: int) -> Slice:
     return FEW if batch <= MULTIPROCESSORS else MANY
 
 
-def held(F: type, cut: Slice) -> int:
-    """Numbers of type F that a thread may hold."""
-    return cut.held * 4 // np.dtype(F).itemsize
+def kept(F: type, cut: Slice) -> int:
+    """Numbers of type F that a thread may keep."""
+    return cut.keeps * 4 // np.dtype(F).itemsize
 
 
 def share(F: type, cut: Slice, units: int) -> int:
     """Terms of each recurrent sum that a thread takes where a block holds all units * units weights; 0: it cannot."""
     if not units <= min(cut.threads, cut.chunk):
         return 0
-    block = min(4, held(F, cut))  # read at once
+    block = min(4, kept(F, cut))  # read at once
     terms = -(-units // (cut.threads // units))
     terms = -(-terms // block) * block
-    return terms if terms <= held(F, cut) else 0
+    return terms if terms <= kept(F, cut) else 0
 
 
 @lru_cache

@@ -35,9 +35,10 @@ LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a part of the sum p
 LONG, WIDE = 1024, 256  # batch and width from which large tiles keep the GPU busy
 
 
-def parts_of(tiles: int, batch: int) -> int:
-    """In how many parts the sums over a batch are taken."""
-    return max(1, min(BLOCKS // tiles, batch // LEAST_ROWS))
+def parts_of(tiles: np.ndarray, matrices: np.ndarray, batch: int) -> int:
+    """In how many parts the sums over a batch are taken; tiles of biases alone are no work that counts."""
+    products = int((tiles[:, 1] < matrices[tiles[:, 0], ROWS_IN]).sum())
+    return max(1, min(BLOCKS // products, batch // LEAST_ROWS))
 
 
 def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -> Shape:
@@ -72,13 +73,50 @@ def _gather(F: type, shape: Shape) -> Any:
             arrived[tile] = 0
         for i in range(down):
             for j in range(across):
-                total = zero
-                for p in range(U(0), parts):
-                    total += partial[(p * tiles + tile) * U(size) + row(U(i)) * U(columns_of) + column(U(j))]
-                out[i, j] = total
+                out[i, j] = zero
+        for p in range(U(0), parts):
+            begin = U((p * tiles + tile) * U(size))
+            for i in range(down):
+                for j in range(across):
+                    out[i, j] += partial[begin + row(U(i)) * U(columns_of) + column(U(j))]
         return True
 
     return gather
+
+
+@lru_cache
+def _add_up(F: type, shape: Shape) -> Any:
+    """The function for a tile of a bias alone, row 0 of `out`: sums of columns take no products.
+
+    Where a layer has as many inputs as some tiles have rows, these are a third of the tiles of 64 x 64 weights.
+    """
+    down, across, columns_of, threads = (
+        shape.thread_rows // shape.groups,
+        shape.thread_columns,
+        shape.columns,
+        shape.threads,
+    )
+    groups, zero, (row, column) = max(1, threads // columns_of), F(0), place(F, shape)
+
+    @device
+    def add_up(deltas, fan_out, begin, end, n0, memory, out):
+        thread = U(cuda.threadIdx.x)
+        for e in range(thread, U(groups * columns_of), U(threads)):
+            n, total = U(n0 + U(e) % U(columns_of)), zero
+            if n < fan_out:
+                for k in range(U(begin + U(e) // U(columns_of)), end, U(groups)):
+                    total += deltas[k * fan_out + n]
+            memory[e] = total
+        cuda.syncthreads()
+        for i in range(down):
+            for j in range(across):
+                total = zero
+                if row(U(i)) == U(0):
+                    for g in range(groups):
+                        total += memory[U(g * columns_of) + column(U(j))]
+                out[i, j] = total
+
+    return add_up
 
 
 @lru_cache
@@ -112,6 +150,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     """
     accumulate, (row, column), gather = product(F, shape, True, False), place(F, shape), _gather(F, shape)
     kind, zero, numbers, to_use = number(F), F(0), room(shape), put(F, rule, slots)
+    add_up = _add_up(F, shape)
     down, across = shape.thread_rows // shape.groups, shape.thread_columns
 
     @kernel(shape.threads, F, shape, rule, slots)
@@ -134,10 +173,14 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
         height = U(fan_in if matrices[number, BIAS] == NOWHERE else fan_in + U(1))
         share = U((lines + parts_all - U(1)) // parts_all)
         begin = U(min(lines, part * share))
-        accumulate(
-            x, fan_in, buffer[matrices[number, DELTAS] :], fan_out, order[first:], gathered, late, height, fan_out,
-            begin, U(min(lines, begin + share)), m0, n0, memory, out,
-        )  # fmt: skip
+        end, deltas = U(min(lines, begin + share)), buffer[matrices[number, DELTAS] :]
+        if m0 == fan_in:
+            add_up(deltas, fan_out, begin, end, n0, memory, out)
+        else:
+            accumulate(
+                x, fan_in, deltas, fan_out, order[first:], gathered, late, height, fan_out, begin, end, m0, n0, memory,
+                out,
+            )  # fmt: skip
         if parts_all > U(1) and not gather(partial, arrived, turn, out):
             return
         # Read again: in registers these would wait for the whole product (36 bytes of spills on an A100).
