@@ -21,7 +21,7 @@ from ranks import on_ranks
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda import fused, head, parallel, products, steps, target
+from fastnn.cuda import fused, head, parallel, shapes, steps, target
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 
@@ -138,9 +138,9 @@ def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:
 
 def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
     """With blocks of several threads: tiles of two shapes, and sequences."""
-    grouped, plain = products.Shape(8, 4, 8, 4, 4, 2), products.Shape(8, 4, 4, 4, 2, 1)
-    products.TINY = products.Shapes(*[grouped] * 5, plain)
-    products.BLOCKS = 0
+    grouped, plain = shapes.Shape(8, 4, 8, 4, 4, 2), shapes.Shape(8, 4, 4, 4, 2, 1)
+    shapes.TINY = shapes.Shapes(*[grouped] * 5, plain)
+    shapes.BLOCKS = 0
     yield from training(dtype)
     steps.TINY = steps.Slice(2, 3, 4, 3, 2, 1)
     yield from sequences(dtype, "lstm and gru")

@@ -25,7 +25,20 @@ if find_spec("numba_cuda") is None:
 from numba import cuda, types
 
 import fastnn as fnn
-from fastnn.cuda import clipping, fused, head, phases, products, recurrent, statistics, steps, threadwise, weights
+from fastnn.cuda import (
+    clipping,
+    fused,
+    head,
+    phases,
+    products,
+    recurrent,
+    reductions,
+    shapes,
+    statistics,
+    steps,
+    threadwise,
+    weights,
+)
 from fastnn.cuda.target import toolkit_missing
 from fastnn.losses import LOSSES
 
@@ -57,6 +70,7 @@ def arguments(F: type) -> dict[str, tuple[Any, ...]]:
         "rows": (a, a, a, s, a, table, a, *rates, order, words, a, a, s),
         "advance": (words, words.dtype),
         "measure": (a, c),
+        "per_batch": (a, a, order, s, c),
         "summarize": (a, s, s, s, s, NUMBER[F], NUMBER[F], c),
         "count": (a, s, s, s, s, c, types.Array(types.int32, 1, "C")),
         "idle": (a, s, s, s, s, types.Array(types.int32, 1, "C")),
@@ -75,9 +89,9 @@ def caller(net, x, out):
 
 def kernels(F: type) -> dict[str, Callable[[], Any]]:
     """Every kernel by name; the first word is that of its arguments."""
-    slim, small, large, long, few, many = products.OF_SINGLE if F is np.float32 else products.OF_DOUBLE
+    slim, small, large, long, few, many = shapes.OF_SINGLE if F is np.float32 else shapes.OF_DOUBLE
     found: dict[str, Callable[[], Any]] = {"take": lambda: phases.take(F), "advance": lambda: phases.advance}
-    tensor = products.shapes(np.float32, tf32=True)
+    tensor = shapes.shapes(np.float32, tf32=True)
     for size, shape in (("tensor", tensor.small), ("tensor-large", tensor.large)):
         found[f"forward {size}"] = lambda shape=shape: phases.forward(F, shape)
         found[f"backward {size}"] = lambda shape=shape: phases.backward(F, shape)
@@ -93,6 +107,7 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
     for name in ("summarize", "count", "idle", "subtract"):
         found[name] = lambda name=name: getattr(statistics, name)(F)
     found["caller"] = lambda: caller
+    found["per_batch"] = lambda: reductions.per_batch(F)
     found["measure"] = lambda: clipping.measure(F)
     for rule, slots in (("sgd", 0), ("adam", 2)):
         found[f"clip {rule}"] = lambda rule=rule, slots=slots: clipping.update(F, rule, slots)
@@ -192,8 +207,8 @@ def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(list(tmp_path.glob("cuda.statistics.subtract_each-*.kernel"))) == 2
 
 
-@pytest.mark.parametrize("shape", products.shapes(np.float32, tf32=True)[1:3])
-def test_lanes_hold_what_a_tensor_core_takes_from_them(shape: products.Shape) -> None:
+@pytest.mark.parametrize("shape", shapes.shapes(np.float32, tf32=True)[1:3])
+def test_lanes_hold_what_a_tensor_core_takes_from_them(shape: shapes.Shape) -> None:
     """Products of a group's slab by mma.m16n8k8 as NVIDIA's manual describes it, from what each lane would load."""
     row, column, right_column = (spot.py_func for spot in products.spots(np.float32, shape))
     rng = np.random.default_rng(0)

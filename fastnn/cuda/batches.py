@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import fused, head, layout, phases
+from fastnn.cuda import fused, head, layout, phases, reductions
 from fastnn.cuda.memory import upload
-from fastnn.cuda.products import shape_for, shape_of_rows, tiles
+from fastnn.cuda.shapes import shape_for, shape_of_rows, tiles
 from fastnn.cuda.target import SIMULATED, cuda
 from fastnn.runner import Architecture
 
@@ -155,13 +155,12 @@ class Batches:
 
     def results(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sums of losses and hits of the batches in the first slots, which have `rows` rows, as float64."""
-        end = len(rows) * self.batch
-        inside = np.arange(self.batch) < rows[:, None]
-        both = []
-        for array in (self.losses, self.hits):
-            found = array[:end].copy_to_host().reshape(len(rows), self.batch)
-            both.append(np.where(inside, found, 0).sum(axis=1, dtype=np.float64))
-        return both[0], both[1]
+        sums = cuda.device_array((2, len(rows)), self.F)
+        reductions.per_batch(self.F)[len(rows), phases.THREADS](
+            self.losses, self.hits, upload(rows.astype(np.uint32)), np.uint32(self.batch), sums
+        )
+        losses, hits = sums.copy_to_host().astype(np.float64)
+        return losses, hits
 
     def score(self) -> tuple[float, float]:
         """Mean loss of all rows, and how many are predicted right."""

@@ -118,6 +118,7 @@ class Runner(BaseRunner):
             self.send()
             self.batches.seek(0, 0, 0)
             self._launch(0, gradient=True)
+            self.batches.results(self._rows(1))
             if self.optimizer is not None:
                 self._coefficients[:1].copy_to_device(self._table(1, 0.0))
                 before = self.keep(self._room())

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.cuda import formulas
 from fastnn.cuda.phases import BATCH, CODE, DELTA, IN, OUT, SLOT, WROTE, backward_tile, batch_of, forward_tile, take_one
-from fastnn.cuda.products import Shape, room
+from fastnn.cuda.shapes import Shape, room
 from fastnn.cuda.target import ALIGNED, cuda, kernel, number, plain
 
 WIDEST = 128  # units of a layer but the inputs: wider ones have tiles for all multiprocessors

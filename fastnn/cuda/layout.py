@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.cpu import plan
 from fastnn.cuda import phases
 from fastnn.cuda.formulas import CODES
-from fastnn.cuda.products import Shape
+from fastnn.cuda.shapes import Shape
 from fastnn.errors import DeviceError
 from fastnn.runner import Architecture
 

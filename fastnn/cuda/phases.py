@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas
-from fastnn.cuda.products import Shape, place, product, room
+from fastnn.cuda.products import place, product
+from fastnn.cuda.shapes import Shape, room
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number, plain
 
 # A layer's row of the table. READ, WROTE, NEXT and DELTA are places in the buffer: of what the layer reads, of its

@@ -6,6 +6,8 @@ compute on a machine without a GPU; scalar formulas are then the CPU's compiled 
 
 from __future__ import annotations
 
+import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -119,6 +121,21 @@ def of_few(inner: Any) -> Any:
 
 
 if SIMULATED:
+    from numba.cuda.np.numpy_support import as_dtype
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    first = threading.Lock()
+
+    def one_for_all(self: Any, shape: Any, dtype: Any, alignment: None = None) -> np.ndarray:
+        """The block's shared array of the line that asks; Numba's gives threads that ask at once one each."""
+        caller = sys._getframe(1)
+        with first:
+            where = caller.f_code.co_filename, caller.f_lineno
+            kind = as_dtype(dtype) if isinstance(dtype, types.Type) else dtype
+            found: np.ndarray = self._allocations.setdefault(where, np.empty(shape, kind))
+            return found
+
+    FakeCUDAShared.array = one_for_all  # type: ignore[method-assign]
 
     def plain(array: Any) -> Any:
         """The NumPy array behind a view that a simulated kernel has made, for compiled code to take."""

@@ -27,7 +27,8 @@ from fastnn.cuda.phases import (
     WEIGHTS,
     batch_of,
 )
-from fastnn.cuda.products import BLOCKS, Shape, place, product, room, shapes
+from fastnn.cuda.products import place, product
+from fastnn.cuda.shapes import BLOCKS, Shape, room, shapes
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number
 
 U = np.uint32
