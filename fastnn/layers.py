@@ -195,7 +195,7 @@ class GRU(_Gated):
 
     r = sigmoid(x W_r + b_r + h' U_r + c_r), u = sigmoid(x W_u + b_u + h' U_u + c_u),
     n = tanh(x W_n + b_n + r (h' U_n + c_n)), h = (1 - u) n + u h', where h' is the step before's, U the recurrent
-    weight and c the recurrent bias. Arguments are Recurrent's (Cho et al. 2014).
+    weight and c the recurrent bias (Cho et al. 2014). Arguments are Recurrent's, but activation and slope.
     """
 
     cell: ClassVar[str] = "gru"
@@ -207,7 +207,7 @@ class LSTM(_Gated):
 
     i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x W + h' U + b; c = f c' + i g; h = o tanh(c), where h' and c' are
     the step before's. One bias where PyTorch adds two; that of the forget gate begins at 1 (Gers, Schmidhuber and
-    Cummins 2000), not at 0. Arguments are Recurrent's (Hochreiter and Schmidhuber 1997).
+    Cummins 2000), not at 0 (Hochreiter and Schmidhuber 1997). Arguments are Recurrent's, but activation and slope.
     """
 
     cell: ClassVar[str] = "lstm"
