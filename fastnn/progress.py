@@ -16,7 +16,7 @@ def open_progress(steps: int, *, quiet: bool) -> Progress:
     """The progress of `steps` updates, of the kind that fits standard error; `quiet` leaves out the plain lines."""
     if sys.stderr.isatty():
         return _Bar(steps)
-    return Progress() if quiet else _Lines()
+    return Progress() if quiet else _Lines(steps)
 
 
 @contextlib.contextmanager
@@ -65,14 +65,15 @@ def _numbers(snapshot: Snapshot) -> str:
 class _Lines(Progress):
     """A line an epoch for log files, but not more than one a second."""
 
-    def __init__(self) -> None:
-        self._next = time.monotonic() + 1
+    def __init__(self, steps: int) -> None:
+        self._steps, self._next = steps, time.monotonic() + 1
 
     def show(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
         if snapshot.epoch_ended and now >= self._next:
             self._next = now + 1
-            print(f"epoch {snapshot.epoch}/{snapshot.epochs}: {_numbers(snapshot)}", file=sys.stderr, flush=True)
+            ended = snapshot.step * snapshot.epochs // self._steps  # snapshot.epoch may be the next, which has begun
+            print(f"epoch {ended}/{snapshot.epochs}: {_numbers(snapshot)}", file=sys.stderr, flush=True)
 
 
 class _Bar(Progress):

@@ -18,6 +18,8 @@ import pytest
 
 from fastnn import checkpoint, datasets, runfile
 from fastnn.cli import _ctrl_c, main
+from fastnn.progress import open_progress
+from fastnn.snapshots import Snapshot
 from fastnn.version import __version__
 
 FASTNN = [sys.executable, "-c", "import sys; from fastnn.cli import main; sys.exit(main())"]
@@ -346,6 +348,15 @@ def test_ctrl_c_stops_and_says_what_was_saved(tmp_path: Path, environment: dict[
     assert last.startswith("fastnn: interrupted in epoch ")
     assert last.endswith(f"; the network so far is saved to {path}")
     checkpoint.read(path)
+
+
+def test_a_line_of_progress_names_the_epoch_that_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = open_progress(200, quiet=False)
+    lines._next = 0.0
+    common = {"epoch": 2, "epochs": 2, "loss": 0.5, "accuracy": None, "val_loss": 0.25, "val_accuracy": None}
+    rest = {"learning_rate": 0.1, "samples_per_second": 1.0, "seconds": 1.0, "state": "running", "epoch_ended": True}
+    lines.show(Snapshot(step=130, **common, **rest))  # a chunk that ended in the second epoch
+    assert capsys.readouterr().err == "epoch 1/2: loss 0.5, test loss 0.25\n"
 
 
 def test_a_second_ctrl_c_ends_it_at_once() -> None:
