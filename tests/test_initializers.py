@@ -97,6 +97,11 @@ def test_recurrent_weights_have_draws_and_fans_of_their_own() -> None:
     assert abs(np.corrcoef(layer.weight[:100].ravel(), layer.recurrent_weight.ravel())[0, 1]) < 0.05
 
 
+def test_the_forget_gate_of_an_lstm_begins_open() -> None:
+    bias = fnn.Network([fnn.Input(3), fnn.LSTM(4), fnn.Dense(2)]).layers[0].bias
+    assert bias.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8  # i, f, g, o
+
+
 def test_layers_after_do_not_change_layers_before() -> None:
     short, long = fnn.Network([7, 6, 5], seed=3), fnn.Network([7, 6, 5, 4], seed=3)
     assert short.layers[0].weight.tobytes() == long.layers[0].weight.tobytes()
