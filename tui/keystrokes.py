@@ -23,9 +23,10 @@ def _move_page_when_laid_out(options: OptionList, direction: Any) -> None:
 
 
 class Keystrokes(App[None]):
-    """An app that takes keys one after the other, however fast they come."""
+    """An app that keeps what is typed in one breath apart, but for keys with a binding (backspace, enter) right before
+    a tab: Textual looks for their field only when they have come up to the app."""
 
-    # Before the field that has the keys sees them: what is typed in the same breath goes to the next one.
+    # Before the field that has the keys sees them: letters in the same breath go to the next one.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "leave('next')", show=False, priority=True),
         Binding("shift+tab", "leave('previous')", show=False, priority=True),
