@@ -136,6 +136,20 @@ def exp(F: type) -> Scalar:
     return exp_
 
 
+@lru_cache
+def exp_below_0(F: type) -> Scalar:
+    """e^x for x <= 0, or a NaN; nowhere less than e^-87 (float32) or e^-708, which saves exp's second factor."""
+    one, low = F(1), F(-87 if F is np.float32 else -708)
+    reduce, series, _ = _parts(F)
+
+    @scalar
+    def exp_below_0_(x):
+        shifted, r = reduce(max(x, low))
+        return (series(r) + one) * _power_of_two(shifted)
+
+    return exp_below_0_
+
+
 # ln(1 + f) = f - f^2 / 2 + f^3 P(f) (/ Q(f) in float64), from the Cephes library's logf and log (Moshier).
 _LOG_32 = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
            -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip

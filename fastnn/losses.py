@@ -97,7 +97,7 @@ def _hits(F: type, edge: Any) -> Columns:
     source="lecture: cross entropy with softmax; fused, as Bishop 2006, section 4.3.4",
 )
 def cross_entropy(F: type) -> Columns:
-    exp, log, leading, zero, one = elementary.exp(F), elementary.log(F), _leading(F), F(0), F(1)
+    exp, log, leading, zero, one = elementary.exp_below_0(F), elementary.log(F), _leading(F), F(0), F(1)
 
     @inner
     def over_columns(z, t, width, rows, losses, hits, space, scale):

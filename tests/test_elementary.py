@@ -232,3 +232,24 @@ def test_log_within_2_ulp_on_positive_normal_numbers(F: type) -> None:
     out = np.empty_like(bad)
     run(bad, out)
     assert np.isnan(out).all()
+
+
+@pytest.mark.parametrize("F", [np.float32, np.float64])
+def test_exp_below_0_is_exp_down_to_its_end(F: type) -> None:
+    end = -87 if F is np.float32 else -708
+    x = np.concatenate(
+        [[0, end], np.random.default_rng(4).uniform(end, 0, 50_000), -(2.0 ** np.arange(-60, 6))]
+    ).astype(F)
+    below = np.array([-np.inf, 2 * end, np.nextafter(F(end), F(-np.inf)), np.nan], F)
+    scalar = elementary.exp_below_0(F)
+
+    @numba.njit(**FLAGS)
+    def run(x, y):
+        for i in range(x.size):
+            y[i] = scalar(x[i])
+
+    y, out = np.empty_like(x), np.empty_like(below)
+    run(x, y)
+    run(below, out)
+    np.testing.assert_array_equal(y, loop("exp", F)(x))
+    np.testing.assert_array_equal(out, [y[1], y[1], y[1], np.nan])

@@ -38,6 +38,7 @@ def _panel(F: type, vectors: int, masked: bool) -> Any:
     large_rows, middle_rows, _ = tiles()[vectors]
     wide = vectors == max(tiles()) and not masked
     large, middle, one = (micro_kernel(F, r, vectors, masked, wide and r == large_rows) for r in tiles()[vectors])
+    sum_of_rows = micro_kernel(F, 1, vectors, masked, False, ones=True)
 
     @inner
     def panel(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta):
@@ -53,6 +54,9 @@ def _panel(F: type, vectors: int, masked: bool) -> Any:
             middle(A + i * row_a * size, B, S + i * row_s * size, C + i * row_c * size,
                    K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)  # fmt: skip
             i += middle_rows
+        if M == 1 and column_a == 0:
+            sum_of_rows(A, B, S, C, K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)
+            return
         while i < M:
             one(A + i * row_a * size, B, S + i * row_s * size, C + i * row_c * size,
                 K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)  # fmt: skip
@@ -129,7 +133,7 @@ def gemm_address(F: type) -> int:
     Its arguments: A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c (addresses, then strides in elements),
     M, N, K, alpha, beta. C is M x N, A is M x K, B is K x N; rows of S and C are contiguous. B lies in panels of
     `panel_columns(F)` columns, `panel_b` apart, in each of which its rows are `row_b` apart: for a matrix in rows,
-    panel_b is the panel's width.
+    panel_b is the panel's width. A single row of A whose column_a is 0 must be ones: C is the sum of B's rows.
     """
     number = types.float32 if F is np.float32 else types.float64
     signature = types.void(*([types.intp] * 13 + [number] * 2))

@@ -27,11 +27,12 @@ LINE = 64  # bytes of a cache line
 BIT, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
-def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool) -> Any:
+def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool, ones: bool = False) -> Any:
     """The intrinsic for a tile of rows x vectors; with `masked` the last vector has `columns` modulo lanes columns.
 
     Arguments: addresses A, B, S, C; the sum's length K; strides in elements: of A by row and by column, of the rows of
-    B, S and C; how far ahead of B the next panel lies; `columns` of the tile; alpha and beta of type F.
+    B, S and C; how far ahead of B the next panel lies; `columns` of the tile; alpha and beta of type F. With
+    `ones` A's numbers are all 1 and not read.
     """
     width = lanes(F)
     number = types.float32 if F is np.float32 else types.float64
@@ -124,7 +125,6 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool) 
                     size //= 2
 
             cells = [(i, v) for i in range(rows) for v in range(vectors)]
-            entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.end")
             # LLVM would walk from row to row of A by one pointer, each load waiting for the addition before it. Where a
             # row is one vector, that takes longer than the products (16x8, 32 terms: 211 -> 180 ns), with two it does
             # not; of more than 8 rows the places would not fit in registers. That `none` is 0 LLVM does not know.
@@ -132,32 +132,51 @@ def micro_kernel(F: type, rows: int, vectors: int, masked: bool, fetches: bool) 
             a_rows = [b.gep(A, [b.xor(b.mul(constant(i), row_a), none)]) for i in range(rows)]
             for i in range(rows):
                 fetch(b.gep(C, [b.mul(constant(i), row_c)]))
-            b.cbranch(b.icmp_signed(">", K, constant(0)), loop, done)
 
-            b.position_at_end(loop)
-            k = b.phi(I64)
-            k.add_incoming(constant(0), entry)
-            sums = {cell: b.phi(vector) for cell in cells}
-            row, column = b.gep(B, [b.mul(k, row_b)]), b.mul(k, column_a)
-            b_row = [load(row, v) for v in range(vectors)]
-            fetch(b.gep(row, [ahead]))
-            longer = {}
-            for i in range(rows):
-                a = splat(b, b.load(b.gep(a_rows[i], [column])), vector)
-                for v in range(vectors):
-                    longer[i, v] = b.call(fma, [a, b_row[v], sums[i, v]])
-            after = b.add(k, constant(1))
-            k.add_incoming(after, loop)
-            for cell in cells:
-                sums[cell].add_incoming(zero, entry)
-                sums[cell].add_incoming(longer[cell], loop)
-            b.cbranch(b.icmp_signed("<", after, K), loop, done)
+            def term(k, sums):
+                """The sums with term k."""
+                row, column = b.gep(B, [b.mul(k, row_b)]), b.mul(k, column_a)
+                b_row = [load(row, v) for v in range(vectors)]
+                if ones:
+                    return {cell: b.fadd(b_row[cell[1]], sums[cell]) for cell in cells}
+                fetch(b.gep(row, [ahead]))
+                longer = {}
+                for i in range(rows):
+                    a = splat(b, b.load(b.gep(a_rows[i], [column])), vector)
+                    for v in range(vectors):
+                        longer[i, v] = b.call(fma, [a, b_row[v], sums[i, v]])
+                return longer
 
-            b.position_at_end(done)
-            total = {cell: b.phi(vector) for cell in cells}
-            for cell in cells:
-                total[cell].add_incoming(zero, entry)
-                total[cell].add_incoming(longer[cell], loop)
+            def terms(begin, end, at_once, before):
+                """The sums with terms begin .. end, a multiple of `at_once`."""
+                entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.end")
+                b.cbranch(b.icmp_signed("<", begin, end), loop, done)
+                b.position_at_end(loop)
+                k = b.phi(I64)
+                sums = {cell: b.phi(vector) for cell in cells}
+                longer = sums
+                for n in range(at_once):
+                    longer = term(b.add(k, constant(n)) if n else k, longer)
+                after = b.add(k, constant(at_once))
+                b.cbranch(b.icmp_signed("<", after, end), loop, done)
+                b.position_at_end(done)
+                total = {cell: b.phi(vector) for cell in cells}
+                for phis, block, number, found in ((sums, entry, begin, before), (sums, loop, after, longer)):
+                    if phis is sums:
+                        k.add_incoming(number, block)
+                    for cell in cells:
+                        phis[cell].add_incoming(found[cell], block)
+                for cell in cells:
+                    total[cell].add_incoming(before[cell], entry)
+                    total[cell].add_incoming(longer[cell], loop)
+                return total
+
+            # Without A's numbers four terms are few enough instructions for what comes next to begin meanwhile.
+            most = b.and_(K, constant(-4)) if ones else constant(0)
+            total = dict.fromkeys(cells, zero)
+            if ones:
+                total = terms(constant(0), most, 4, total)
+            total = terms(most, K, 1, total)
             alphas, betas = splat(b, alpha, vector), splat(b, beta, vector)
             in_parts, ends = masked and not machine().masks, []
             with b.if_else(b.fcmp_ordered("==", beta, ir.Constant(real, 0.0))) as (overwrite, combine):
