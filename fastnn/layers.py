@@ -243,7 +243,7 @@ def check_stack(layers: list[Any]) -> None:
     """See that the layers follow one another as they can: Input, then layers with at most one Dropout before each."""
     through = True  # whether time steps come through
     for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, Input | Dropout | Weighted):
             kinds = "Input, Dense, Dropout, Recurrent, GRU or LSTM"
             raise TypeError(f"layers[{i}]: {layer!r}; expected {kinds} (or all of them integers)")
         if isinstance(layer, Input) != (i == 0):

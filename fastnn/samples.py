@@ -17,15 +17,16 @@ def numeric(argument: str, value: Any) -> np.ndarray:
     Raises TypeError for others, ValueError for uneven rows, and where numbers are masked: the arrays that compiled code
     takes have no masks, and what lies below one may be anything.
     """
-    if np.ma.is_masked(value):
-        count = int(np.ma.getmaskarray(value).sum())
-        raise ValueError(f"{argument}: an array in which {count} are masked; expected numbers only, see its filled()")
     try:
         array = np.asarray(value)
     except ValueError as reason:
         raise ValueError(f"{argument}: cannot be read as an array ({reason}); expected rows of equal length") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{argument}: has dtype {array.dtype}; expected real numbers")
+    rows = value if isinstance(value, (list, tuple)) else [value]
+    count = sum(int(np.ma.getmask(row).sum()) for row in rows if isinstance(row, np.ma.MaskedArray))
+    if count:
+        raise ValueError(f"{argument}: an array in which {count} are masked; expected numbers only, see its filled()")
     return array
 
 
@@ -52,6 +53,8 @@ def sequences(argument: str, value: Any, features: int, steps: int | None, F: ty
     try:
         array = numeric(argument, value)
     except ValueError:
+        if isinstance(value, np.ndarray):  # numbers are masked
+            raise
         lengths = sorted({len(each) for each in value if hasattr(each, "__len__")})
         if len(lengths) < 2:  # it is something inside of them
             raise
