@@ -100,8 +100,10 @@ def _written(command: Callable[[Any], int], options: Any) -> int:
 def _open_ui(arguments: list[str]) -> int:
     # A driver that is named replaces the terminal: textual-serve shows the UI in a browser that way.
     served = "--web" in arguments or "TEXTUAL_DRIVER" in os.environ
-    if not served and not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):  # None: closed
-        return fail("the terminal UI needs a terminal; `fastnn train` works without one")
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on the last; None: closed
+    if not served and not all(stream and stream.isatty() for stream in streams):
+        where = "standard input, output and error"
+        return fail(f"the terminal UI needs a terminal for {where}; `fastnn train` works without one")
     from tui.app import main as open_ui
 
     return int(open_ui(arguments) or 0)

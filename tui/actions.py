@@ -79,6 +79,11 @@ def written(key: str, *, plain: bool = False) -> str:
     return (_PLAIN if plain else {}).get(key) or _WRITTEN.get(key, key)
 
 
+def together(*keys: str, plain: bool) -> str:
+    """Keys of one use, side by side; apart where their signs are words."""
+    return (" " if plain else "").join(written(key, plain=plain) for key in keys)
+
+
 MODES: tuple[Mode, ...] = (
     Mode("train", "1", "Train", "tui.screens.train:TrainScreen", "Run a network, watch it learn, change it."),
     Mode("layers", "2", "Layers", "tui.screens.layers:LayersScreen", "Each layer's numbers, now and over time."),

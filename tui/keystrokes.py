@@ -24,7 +24,8 @@ def _move_page_when_laid_out(options: OptionList, direction: Any) -> None:
 
 class Keystrokes(App[None]):
     """An app that keeps what is typed in one breath apart, but for keys with a binding (backspace, enter) right before
-    a tab: Textual looks for their field only when they have come up to the app."""
+    a tab: Textual looks for their field only when they have come up to the app; and for Esc right before a sign, a
+    space or enter, of which Textual's parser leaves the second."""
 
     # Before the field that has the keys sees them: letters in the same breath go to the next one.
     BINDINGS: ClassVar[list[BindingType]] = [

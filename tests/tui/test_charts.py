@@ -57,6 +57,11 @@ def test_line_chart_without_a_finite_point_is_empty(values, log_y):
     assert chart.x_axis is None and set("".join(chart.cells.lines())) == {" "}
 
 
+def test_a_single_point_at_the_start_has_no_steps_below_0():
+    axis = line_chart(78, 11, [curve([2.0])]).x_axis
+    assert (axis.low, axis.high) == (0, 1) and [label for _, label in axis.ticks] == ["0", "1"]
+
+
 def test_log_axis_without_positive_values_is_empty():
     assert line_chart(78, 11, [curve([0.0, -1.0])], Look(log_y=True)).x_axis is None
 

@@ -350,6 +350,7 @@ async def test_without_colors(pictures: Pictures, monkeypatch: pytest.MonkeyPatc
 async def test_ascii_and_a_training_that_shows_it() -> None:
     async with opened_with(app_of(Options(ascii=True, marker="ascii"))) as pilot:
         await open_learn(pilot)
+        assert "up dn choose an answer" in text_of(pilot.app)
         await press(pilot, "enter")
         await settle(pilot)
         text = text_of(pilot.app)

@@ -159,6 +159,7 @@ async def test_ascii_terminals_get_ascii():
         text = text_of(app)
         assert text.isascii()
         assert "RUNNING" in text and text.count("#") > 50 and text.count("*") > 20 and "o" in text and "Loss" in text
+        await press_until(pilot, "question_mark", lambda: "up dn scroll" in text_of(app))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.actions import Action, written
+from tui.actions import Action, together, written
 from tui.screens.dialogs import Once
 
 READING = (
@@ -43,7 +43,8 @@ class Help(Once, ModalScreen[None]):
         """Title, and how to leave."""
         box = self.query_one("#help")
         box.border_title = "Help"
-        box.border_subtitle = "\u2191\u2193 scroll   esc close"
+        arrows = together("up", "down", plain=self._actions[0].plain)
+        box.border_subtitle = f"{arrows} scroll   esc close"
         self.query_one(VerticalScroll).focus()
 
     def _table(self) -> Content:

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from tui import numbers
+from tui.actions import together
 from tui.screens.mode import ModeScreen
 from tui.view import View
 from tui.widgets.histogram import VIEWS, LayerRow
@@ -125,7 +126,8 @@ class TrainScreen(ModeScreen):
     def action_rewind(self) -> None:
         """Back to the step at the cursor, or the latest kept before it."""
         if self.display_as.cursor is None:
-            self.notify("put the cursor on a step first: ← → or a click")
+            arrows = together("left", "right", plain=self.ui.ascii_only)
+            self.notify(f"put the cursor on a step first: {arrows} or a click")
         else:
             self.session.rewind(self.display_as.cursor)
             self._read_at(None)

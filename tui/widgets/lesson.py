@@ -10,7 +10,7 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 
-from tui.actions import Action
+from tui.actions import Action, together, written
 from tui.lessons import Course, Lesson
 from tui.view import View
 from tui.widgets.cells import Cells
@@ -91,8 +91,8 @@ class LessonText(CoursePlot):
         elif lesson.answered:
             cells.text(1, y, "computing…", muted)
         else:
-            enter = "enter" if self.plain else "⏎"
-            for line in textwrap.wrap(f"Predict, then see: ↑↓ choose an answer, {enter} takes it.", room):
+            arrows, enter = together("up", "down", plain=self.plain), written("enter", plain=self.plain)
+            for line in textwrap.wrap(f"Predict, then see: {arrows} choose an answer, {enter} takes it.", room):
                 cells.text(1, y, line, muted)
                 y += 1
         self._list(cells, y + 1, height)
