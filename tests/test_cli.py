@@ -107,6 +107,14 @@ def test_the_ui_needs_a_terminal(run: Runner, monkeypatch: pytest.MonkeyPatch) -
         assert err.startswith("fastnn: the terminal UI needs a terminal for standard input, output and error;")
 
 
+def test_python_m_tui_needs_a_terminal_too(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tui"], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment,
+        timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "") and "needs a terminal" in done.stderr
+
+
 # ---- training --------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
-"""`python -m tui` opens the terminal UI."""
+"""`python -m tui` opens the terminal UI, as `fastnn` does: where there is a terminal."""
 
 import sys
 
-from tui.app import main
+from fastnn.cli import main
 
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
