@@ -127,8 +127,8 @@ def exp(F: type) -> Scalar:
 
     @scalar
     def exp_(x):
-        # The order of the arguments lets a NaN pass.
-        shifted, r = reduce(min(max(x, low), high))
+        x = low if x < low else x  # max and min would let a NaN pass by their order on the CPU, and drop it on a GPU
+        shifted, r = reduce(high if x > high else x)
         first = (shifted - shift) * half + shift
         second = ((shifted - shift) - (first - shift)) + shift
         return ((series(r) + one) * _power_of_two(first)) * _power_of_two(second)
@@ -144,7 +144,7 @@ def exp_below_0(F: type) -> Scalar:
 
     @scalar
     def exp_below_0_(x):
-        shifted, r = reduce(max(x, low))
+        shifted, r = reduce(low if x < low else x)
         return (series(r) + one) * _power_of_two(shifted)
 
     return exp_below_0_
@@ -252,7 +252,7 @@ def tanh(F: type) -> Scalar:
     @scalar
     def tanh_(x):
         size = abs(x)
-        far = one - two / (power(min(size, end)) + one)
+        far = one - two / (power(end if size > end else size) + one)
         return near_zero(x) if size < edge else math.copysign(far, x)
 
     return tanh_

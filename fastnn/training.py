@@ -49,7 +49,7 @@ class Trainer:
     `loss`, `optimizer`, `batch_size`, `shuffle` and `threads` are as for Network.fit. `validation`: True for the data's
     own test part, None or False for none, or a pair (x, y). `observe`: whether snapshots have layers, which takes time
     and memory. Commands may come from any thread. Raises TypeError and ValueError, naming the argument, before anything
-    is changed.
+    is changed. While it trains on the CPU, numbers below 1.2e-38 (float32; 2.2e-308) count as 0.
 
     `comm`: an mpi4py communicator such as MPI.COMM_WORLD, whose ranks train the network together, on the CPU or each
     on a GPU of its own (of those that several ranks of a machine see, the first takes the first). Each has the same
