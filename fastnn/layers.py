@@ -17,6 +17,7 @@ MOST_STEPS = 2**31 - 1  # of a sequence
 RECURRENT = 1 << 16  # added to a layer's number, for the draws of its recurrent weight
 
 
+@dataclass(frozen=True)
 class Layer:
     """Base of the layers, so that a list of them has a type."""
 
