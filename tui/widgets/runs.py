@@ -43,15 +43,20 @@ class ShelfPlot(Plot):
         """Which run is open here."""
         self.current = view.run.keeper.path if view.run else ""
 
+    def place_of(self, name: str) -> int | None:
+        """Which of the marked runs one is, from 0; None for another one."""
+        marked = self.shelf.marked
+        return marked.index(name) if name in marked else None
+
     def mark_of(self, name: str) -> str:
         """The number of a marked run, by which it is known wherever there are several; "" for another one."""
-        marked = self.shelf.marked
-        return str(marked.index(name) + 1) if name in marked else ""
+        place = self.place_of(name)
+        return "" if place is None else str(place + 1)
 
     def color_of(self, name: str) -> RGB | None:
         """The color of a marked run."""
-        number = self.mark_of(name)
-        return inked(CLASSES[int(number) - 1], self.color("background")) if number else None
+        place = self.place_of(name)
+        return None if place is None else inked(CLASSES[place], self.color("background"))
 
 
 class RunsTable(ShelfPlot):
@@ -168,7 +173,7 @@ class RunsChart(ShelfPlot):
 
     def _style_of(self, info: Any) -> int:
         """The number of a run's style, which tells it from the others without its color."""
-        return (int(self.mark_of(info.name) or 1) - 1) % len(STYLES)
+        return (self.place_of(info.name) or 0) % len(STYLES)
 
     def draw(self, width: int, height: int) -> Cells | None:
         """The curves over one another; the selected one last, on top."""
