@@ -179,10 +179,10 @@ async def test_settings_change_with_the_arrows_and_the_run_goes_on():
         await press_until(pilot, "space", lambda: app.session.view.state == "running")
         assert not controls.display
         await press_until(pilot, "o", lambda: screen.active is not controls)
-        await press(pilot, "o", "o")
-        await until(pilot, lambda: screen.active is controls and controls.display)
-        await press(pilot, "down")
-        await press_until(pilot, "right", lambda: dict(app.session.view.config.loader).get("noise") == 0.2)
+        for key in ("o", "o", "down", "right"):  # in one breath: before the settings were ever drawn
+            app.simulate_key(key)
+        await until(pilot, lambda: dict(app.session.view.config.loader).get("noise") == 0.2)
+        assert screen.active is controls and controls.display
         await until(pilot, lambda: app.session.view.state == "running" and app.session.view.snapshot.step > 0)
         names = [row.name for row in controls.rows]
         await press(pilot, *["down"] * (names.index("input x1^2") - 1))

@@ -173,6 +173,7 @@ class PredictScreen(Play):
             pane.set_class(pane is self.active, "-active")
             if isinstance(pane, (NeuronMaps, WeightList, JudgedPlot, Controls)):
                 pane.active = pane is self.active
+        self.active.take(self.view)  # keys in the same breath come before it is drawn
         self._show()
 
     def _show(self) -> None:
