@@ -17,6 +17,7 @@ from short import shorten
 import fastnn as fnn
 from fastnn import experiments, runfile
 from fastnn.activations import ACTIVATIONS
+from fastnn.datasets import mnist
 from fastnn.experiments import EXPERIMENTS, depth, kernels, parts, sequences, terminal, weights
 from fastnn.experiments.entry import Experiment, Parameter, plain
 
@@ -223,6 +224,7 @@ def test_mnist_by_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where FASTNN_DATA has it: here stand-ins of 12 rows of 10."""
     monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
     monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(mnist, "MIRROR", "http://127.0.0.1:9")  # where nobody answers
     with pytest.raises(fnn.DataError, match="mnist: not found"):
         experiments.digit_rows("mnist")
     digits = fnn.datasets.load("digits")

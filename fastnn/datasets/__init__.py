@@ -1,5 +1,5 @@
-"""Data sets: shipped (digits, lessons), generated (moons, circles, spirals, xor, blobs; sine, steps; adding), MNIST,
-own files.
+"""Data sets: shipped (digits, lessons), generated (moons, circles, spirals, xor, blobs; sine, steps; adding),
+fetched (mnist), own files.
 
 data = fastnn.datasets.load("digits")
 data = fastnn.datasets.load("spirals", classes=5, noise=0.1)

@@ -17,7 +17,7 @@ class Entry:
 
     name: what `load` takes
     description: one line
-    kind: "shipped" (inside the package), "generated", or "external" (four files that the user has)
+    kind: "shipped" (inside the package), "generated", or "fetched" (once, where the user has no files of it)
     source: where the data comes from, its licence or its formula
     loader: the function that makes the Dataset; its keyword arguments are the options of `load`
     """
@@ -51,7 +51,7 @@ _ENTRIES = (
     Entry("steps", "a noisy staircase, another one", "generated", generators.STEPS, generators.load_steps),
     Entry("adding", "sequences: the sum of two marked numbers", "generated", sequences.ADDING, sequences.load_adding),
     Entry("lessons", "sequences: the next character", "shipped", sequences.LESSONS, sequences.load_lessons),
-    Entry("mnist", "70,000 handwritten digits, 28x28 pixels", "external", mnist.SOURCE, mnist.load_mnist),
+    Entry("mnist", "70,000 handwritten digits, 28x28 pixels", "fetched", mnist.SOURCE, mnist.load_mnist),
 )
 
 DATASETS: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}

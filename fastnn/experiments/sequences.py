@@ -160,7 +160,7 @@ def _report_rows(result: DigitRows) -> tuple[Part, ...]:
     text="An image of 8 × 8 as a sequence: the network sees one row after the other, and has to remember what it saw. "
     "After the last row a dense layer reads the digit from the state. Trained by backpropagation through time: the "
     "chain rule over all steps. The second plot shows the length of the gradient at each step: the first rows get the "
-    "least of it. MNIST, 28 steps of 28, is there when FASTNN_DATA names the folder that has it.",
+    "least of it. MNIST has 28 steps of 28; it is fetched unless FASTNN_DATA names the folder that has it.",
     report=_report_rows,
     question=Question(
         "A network that sees one row at a time, 32 units. How many test digits will it read right?",
@@ -187,7 +187,7 @@ def _report_rows(result: DigitRows) -> tuple[Part, ...]:
 def digit_rows(
     data: str = "digits", cell: str = "recurrent", units: int = 32, rate: float = 0.005, epochs: int = 15, seed: int = 0
 ) -> DigitRows:
-    """Images read row by row by a recurrent layer; raises DataError for mnist where it is not."""
+    """Images read row by row by a recurrent layer; raises DataError for mnist where it is not and cannot be fetched."""
     import fastnn as fnn
 
     images = fnn.datasets.load(data)

@@ -15,7 +15,7 @@ from fastnn.datasets import DATASETS, Dataset, load
 from fastnn.datasets.dataset import split_rows
 from fastnn.errors import DataError
 
-HERE = [name for name, entry in DATASETS.items() if entry.kind != "external"]
+HERE = [name for name, entry in DATASETS.items() if entry.kind != "fetched"]
 CURVES = ["sine", "steps"]  # regressions, in test_features.py
 SEQUENCES = ["adding", "lessons"]  # in test_sequences.py
 OTHERS = [*CURVES, *SEQUENCES]
@@ -39,7 +39,7 @@ def test_registry_is_complete() -> None:
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert entry.description and "\n" not in entry.description
-        assert entry.kind in ("shipped", "generated", "external")
+        assert entry.kind in ("shipped", "generated", "fetched")
         assert entry.source
     assert DATASETS["mnist"].options == {}
     assert DATASETS["digits"].options == {"test_share": 0.2, "seed": 0}

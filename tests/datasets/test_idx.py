@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import http.server
 import os
 import struct
+import threading
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from fastnn.datasets import load
+from fastnn.datasets import load, mnist
 from fastnn.errors import DataError
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -212,11 +216,43 @@ def test_options_of_a_folder(tmp_path: Path) -> None:
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """The folder where MNIST is looked for: places("data") by FASTNN_DATA, places("cache") in the cache."""
+    """The folder where MNIST is looked for: places("data") by FASTNN_DATA, places("cache") in the cache; no network."""
     monkeypatch.setenv("FASTNN_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(mnist, "MIRROR", "http://127.0.0.1:9")  # where nobody answers
     folders = {"data": tmp_path / "data" / "mnist", "cache": tmp_path / "cache" / "data" / "mnist"}
     return folders.__getitem__
+
+
+@pytest.fixture
+def mirror(places: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """A mirror on this machine, whose files are what is expected."""
+    folder = write(tmp_path / "mirror")
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given, directory=str(folder))
+
+        def log_message(self, *_: object) -> None:
+            asked.append(self.path[1:])
+
+    monkeypatch.setattr(
+        mnist, "SHA256", {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        monkeypatch.setattr(mnist, "MIRROR", f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield Mirror(folder, asked)
+        server.shutdown()
+        thread.join()
+
+
+class Mirror(NamedTuple):
+    folder: Path
+    asked: list[str]  # names of files
 
 
 @pytest.mark.parametrize("place", ["data", "cache"])
@@ -236,10 +272,31 @@ def test_fastnn_data_comes_before_the_cache(places: Callable[[str], Path]) -> No
 def test_mnist_that_is_nowhere(places: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError) as error:
         load("mnist")
-    for part in (str(places("data")), str(places("cache")), *(name + ".gz" for name in contents()), "FASTNN_DATA"):
-        assert part in str(error.value)
+    for part in (places("data"), places("cache"), "(no connection)", *(name + ".gz" for name in contents())):
+        assert str(part) in str(error.value)
     monkeypatch.delenv("FASTNN_DATA")
     with pytest.raises(DataError, match="FASTNN_DATA is not set"):
+        load("mnist")
+
+
+def test_mnist_is_fetched_once(mirror: Mirror, places: Callable[[str], Path]) -> None:
+    data = load("mnist")
+    assert len(data.x_train) == 30 and sorted(mirror.asked) == sorted(mnist.SHA256)
+    (places("cache") / (TEST_LABELS + ".gz")).unlink()  # as after a fetching that was interrupted
+    mirror.asked.clear()
+    for _ in range(2):
+        assert np.array_equal(load("mnist").y_test, data.y_test)
+    assert mirror.asked == [TEST_LABELS + ".gz"]
+
+
+def test_mnist_that_is_not_what_was_expected(mirror: Mirror, places: Callable[[str], Path]) -> None:
+    (mirror.folder / (TRAIN_LABELS + ".gz")).write_bytes(gzip.compress(idx(9 - LABELS)))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"nor could it be fetched.*hash.*does not match"):
+            load("mnist")
+    assert not (places("cache") / (TRAIN_LABELS + ".gz")).exists()
+    (mirror.folder / (TRAIN_LABELS + ".gz")).unlink()
+    with pytest.raises(DataError, match=r"nor could it be fetched.*404"):
         load("mnist")
 
 
