@@ -87,19 +87,22 @@ def test_the_collector_is_held_while_frames_are_drawn_and_given_back():
     before, litter = gc.get_threshold(), Litter()
     litter.begin()
     try:
-        gc.collect()
-        keep = [[number] for number in range(FEW // 2)]
-        litter.collect()
-        assert gc.get_count()[0] >= len(keep)
-        keep += [[number] for number in range(FEW)]
-        litter.collect()
-        assert gc.get_count()[0] < FEW
         frozen = gc.get_freeze_count()
+        keep = [[number] for number in range(2 * FEW)]
+        litter.collect()  # not through all that the app is made of
+        assert gc.get_count()[0] >= FEW
         litter.keep()
         seen = gc.get_freeze_count()
         keep += [[number] for number in range(100)]
         litter.keep()
         assert seen > frozen and gc.get_freeze_count() <= seen
+        gc.collect()
+        keep += [[number] for number in range(FEW // 2)]
+        litter.collect()
+        assert gc.get_count()[0] >= FEW // 2
+        keep += [[number] for number in range(FEW)]
+        litter.collect()
+        assert gc.get_count()[0] < FEW
     finally:
         litter.end()
         gc.unfreeze()
