@@ -249,6 +249,7 @@ def _prepare(options: argparse.Namespace) -> _Run:
     """Load the data and make network and trainer; raises ValueError, TypeError or FastnnError for bad options."""
     from fastnn import checkpoint, runfile, runs
     from fastnn.errors import FastnnError
+    from fastnn.stack import check_activation
 
     if options.save is not None:
         checkpoint.check_writable(options.save)  # now, and not after an hour of training
@@ -261,7 +262,10 @@ def _prepare(options: argparse.Namespace) -> _Run:
         return _Run(prepared, folder, options.threads)
     asked = _asked(options)
     try:
-        prepared = runfile.build(asked, threads=options.threads)
+        data = runfile.load_data(asked)
+        if options.activation is not None:
+            check_activation(asked, data)
+        prepared = runfile.build(asked, data=data, threads=options.threads)
     except (FastnnError, ValueError, TypeError) as reason:
         if options.run is None or any(getattr(options, name) is not None for name in ("threads", *_RUN_OPTIONS)):
             raise  # it may be about an option

@@ -152,7 +152,7 @@ def _add_train_options(train: argparse.ArgumentParser) -> list[str]:
     add("--standardize", "rescale a file's features to mean 0 and deviation 1", action="store_true", default=None)
     add("--layers", "sizes of the hidden layers, such as 128,64, or none (default: 32)", type=_sizes, metavar="SIZES")
     add("--cell", "what they are made of (default: dense, for sequences gru); images go row by row", metavar="NAME")
-    add("--activation", "of the hidden layers (default: relu)", metavar="NAME")
+    add("--activation", "of dense and recurrent hidden layers (default: relu)", metavar="NAME")
     add("--init", "how the weights start (default: he)", metavar="NAME")
     add("--loss", "default: cross_entropy for classes, mse for numbers", metavar="NAME")
     add("--optimizer", "default: adam", metavar="NAME")

@@ -4,7 +4,7 @@ data = "spirals"                # or a table, { name = "spirals", noise = 0.1 },
 layers = [64, 32]               # hidden layers; the data gives both ends
 cell = "dense"                  # what they are made of: dense, recurrent, gru, lstm
 masks = [{ kind = "random", density = 0.2 }]    # partially connected hidden layers, see below
-activation = "tanh"
+activation = "tanh"             # of dense and recurrent layers; gru and lstm have their own
 init = "xavier"
 loss = "cross_entropy"
 optimizer = { name = "adam", lr = 0.001 }

@@ -32,6 +32,13 @@ def chosen_cell(run: RunFile, data: Dataset) -> str:
     return check_choice("cell", run.cell, (DENSE, *CELLS))
 
 
+def check_activation(run: RunFile, data: Dataset) -> None:
+    """See that the run's activation, which was asked for, is that of its hidden layers; raises ValueError if not."""
+    cell = chosen_cell(run, data)
+    if cell != DENSE and CELLS[cell].make is not None:
+        raise ValueError(f"activation: {run.activation!r} for the cell {cell!r}; expected none: it has its own")
+
+
 def layers_of(run: RunFile, data: Dataset) -> list[Any]:
     """The network's layers; raises ValueError or TypeError, naming the key, for what does not fit the data."""
     outputs = data.n_classes or (data.y_train.shape[-1] if data.y_train.ndim > 1 else 1)

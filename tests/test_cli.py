@@ -237,6 +237,8 @@ def test_fewer_rows_than_a_batch(run: Runner, tmp_path: Path) -> None:
         (["train", "--data", "x" * 300 + ".csv"], "x.csv: no such file or folder; expected a .csv"),
         (["train", "--label", "y"], "options of digits: unknown name 'label'"),
         (["train", "--activation", "rleu"], "activation: unknown name 'rleu'; did you mean 'relu'?"),
+        (["train", "--cell", "gru", "--activation", "relu"], "activation: 'relu' for the cell 'gru'; expected none"),
+        (["train", "--data", "adding", "--activation", "tanh"], "activation: 'tanh' for the cell 'gru'"),
         (["train", "--init", "hee"], "init: unknown name 'hee'; did you mean 'he'?"),
         (["train", "--loss", "msee"], "loss: unknown name 'msee'; did you mean 'mse'?"),
         (["train", "--optimizer", "adams"], "optimizer: unknown name 'adams'; did you mean 'adam'?"),
