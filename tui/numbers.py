@@ -6,14 +6,14 @@ import math
 
 
 def short(value: float, digits: int = 3) -> str:
-    """A tick or a caption in about six characters, three of them digits: 0, 0.25, 1.5k, 20k, 3M, 2e-5."""
+    """A tick or a caption in about six characters: 0, 0.25, 1.5k, 20k, 3M, 2e-5; an exponent costs a digit."""
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     size = abs(value)
     if size == 0:
         return "0"
     if size >= 999_500_000 or size < 0.0009995:
-        return exponent(f"{value:.2g}" if "e" in f"{value:.2g}" else f"{value:.1e}")
+        return exponent(f"{value:.{max(1, digits - 2)}e}")
     for limit, unit in ((999_500, "M"), (999.5, "k")):
         if size >= limit:
             scaled = value / (1e6 if unit == "M" else 1e3)
@@ -24,9 +24,7 @@ def short(value: float, digits: int = 3) -> str:
 def exponent(text: str) -> str:
     """Take the padding out of an exponent: 1.2e-05 becomes 1.2e-5, 1.0e+06 becomes 1e6."""
     mantissa, _, power = text.partition("e")
-    if not power:
-        return text
-    return f"{mantissa.removesuffix('.0')}e{int(power)}"
+    return f"{float(mantissa):g}e{int(power)}" if power else text
 
 
 def loss(value: float | None) -> str:
@@ -62,7 +60,4 @@ def count(value: int) -> str:
 
 def rate(value: float) -> str:
     """A learning rate with three digits, in seven characters at most."""
-    if 0 < value < 1e-3:
-        mantissa, power = f"{value:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(power)}"
-    return exponent(f"{value:.3g}")
+    return exponent(f"{value:.2e}" if 0 < value < 1e-3 else f"{value:.3g}")

@@ -140,7 +140,13 @@ def test_linear_ticks_are_few_round_and_inside(low, high):
     assert all(len(label) <= 8 for _, label in axis.ticks)
 
 
-@pytest.mark.parametrize(("low", "high"), [(-4, 4), (-2.99, 2.99), (0.3, 0.39), (1.001, 1.002), (10_200, 10_300)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (-4, 4), (-2.99, 2.99), (0.3, 0.39), (1.001, 1.002), (10_200, 10_300), (5.1e-4, 5.2e-4), (-5e-4, -4.9e-4),
+        (1.01e-5, 1.02e-5), (1e9, 1.01e9), (-1e12, -1.01e12), (1e300, 1.1e300),
+    ],
+)  # fmt: skip
 def test_linear_ticks_are_two_at_least_and_told_apart(low, high):
     labels = [label for _, label in linear_axis(low, high, 2).ticks]
     assert len(labels) == len(set(labels)) >= 2

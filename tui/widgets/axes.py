@@ -10,7 +10,8 @@ from typing import Any
 from tui.numbers import short
 
 HUGE = sys.float_info.max
-MOST_DIGITS = 5  # of a label, which has six characters
+MOST_DIGITS = 6  # of a label
+WIDEST = 8  # characters of a label
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Axis:
         """Map a number or an array to [0, 1]; halves first, because high - low may overflow."""
         return (values * 0.5 - self.low * 0.5) / (self.high * 0.5 - self.low * 0.5)
 
-    def marks(self, width: int = 8) -> list[tuple[float, str]]:
+    def marks(self, width: int = WIDEST) -> list[tuple[float, str]]:
         """The ticks' places in [0, 1] and their labels, cut off at `width`."""
         return [(float(self.place(at)), label[:width]) for at, label in self.ticks]
 
@@ -51,16 +52,17 @@ def linear_axis(low: float, high: float, wanted: int, *, whole: bool = False) ->
 
 
 def _multiples(low: float, high: float, step: float, most: int) -> list[tuple[float, str]]:
-    """The multiples of a step within a range, `most` at most, and their labels, which differ (if five digits can)."""
-    first = math.ceil(low / step - 1e-9)
-    digits = min(MOST_DIGITS, 2 + math.floor(math.log10(max(abs(low), abs(high), step) / step)))
-    ticks = []
-    for number in range(first, first + most):
-        value = number * step
-        if value - high > step * 1e-9:
+    """The multiples of a step within a range, `most` at most, and their labels, which differ (if they have room to)."""
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    values = [number * step for number in range(first, min(last + 1, first + most))]
+    values = [0.0 if abs(value) < step / 1e6 else value for value in values]
+    labels: list[str] = []
+    wanted = 3 + math.floor(math.log10(max(abs(low), abs(high), step) / step))
+    for digits in range(max(3, min(MOST_DIGITS, wanted)), 2, -1):
+        labels = [short(value, digits) for value in values]
+        if all(len(label) <= WIDEST for label in labels):
             break
-        ticks.append((value, short(0.0 if abs(value) < step / 1e6 else value, max(3, digits))))
-    return ticks
+    return list(zip(values, labels, strict=True))
 
 
 def log_axis(low: float, high: float, wanted: int) -> Axis:
