@@ -56,6 +56,7 @@ class FakeTrainer:
         self.config, self.sizes = config, sizes
         self.chunk, self.per_epoch, self.hold_at, self.pace = chunk, per_epoch, hold_at, pace
         self.learning_rate = config.learning_rate
+        self.classes = sizes[-1] > 1
         self.done = 0
         self.state = "stopped"
         self.wish = ""
@@ -159,9 +160,9 @@ class FakeTrainer:
             loss=math.nan
             if self.done == 0
             else curve + 0.04 + 0.03 * math.sin(self.done / 7) * math.exp(-self.done / 300),
-            accuracy=None if self.done == 0 else 1 - 0.9 * math.exp(-self.done / 150),
+            accuracy=None if self.done == 0 or not self.classes else 1 - 0.9 * math.exp(-self.done / 150),
             val_loss=behind if evaluated else None,
-            val_accuracy=1 - 0.92 * math.exp(-self.done / 150) if evaluated else None,
+            val_accuracy=1 - 0.92 * math.exp(-self.done / 150) if evaluated and self.classes else None,
             learning_rate=self.learning_rate,
             samples_per_second=0.0 if self.done == 0 else 41_200.0,
             seconds=self.done * 0.05,

@@ -46,6 +46,17 @@ async def test_loss_histograms_status_and_keys_are_on_the_screen(size):
         assert max(map(len, text.splitlines())) <= size[0]
 
 
+@pytest.mark.parametrize(("size", "line"), [((80, 24), 2), ((160, 45), 1)])
+async def test_a_regression_has_no_accuracy(size, line):
+    for data, shown in (("sine", False), ("moons", True)):
+        async with opened(size, RunConfig(data=data, epochs=2)) as (pilot, app):
+            await press_until(pilot, "space", lambda app=app: app.session.view.state == "finished")
+            await settle(pilot)
+            figures, text = text_of(app).splitlines()[line], text_of(app)
+            assert "loss" in figures and (" acc" in figures) == shown == ("%" in figures)
+            assert ("a regression has no accuracy" in text) == (not shown and size == (160, 45))
+
+
 async def test_stays_open_when_training_ends():
     async with opened(config=RunConfig(epochs=2)) as (pilot, app):
         await press_until(pilot, "space", lambda: app.session.view.state == "finished")

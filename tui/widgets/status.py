@@ -80,8 +80,6 @@ def figures(view: View, *, wide: bool) -> Content:
     step = numbers.count(snapshot.step) if snapshot else "0"
     loss = numbers.loss(trained.loss if trained else None)
     held_loss = numbers.loss(snapshot.val_loss if snapshot else None)
-    accuracy = numbers.percent(trained.accuracy if trained else None)
-    held_accuracy = numbers.percent(snapshot.val_accuracy if snapshot else None)
     norm = "–" if snapshot is None or snapshot.gradient_norm is None else numbers.short(snapshot.gradient_norm)
     speed = numbers.short(snapshot.samples_per_second) if snapshot and snapshot.samples_per_second > 0 else "–"
     muted, train, held = "$text-muted", "$plot-train", "$plot-validation"
@@ -89,15 +87,27 @@ def figures(view: View, *, wide: bool) -> Content:
         return Content.assemble(
             ("step ", muted), f"{step:>9}",
             ("   loss ", muted), (loss, train), ("  validation ", muted), (held_loss, held),
-            ("   accuracy ", muted), (accuracy, train), ("  validation ", muted), (held_accuracy, held),
-            ("   |g| ", muted), f"{norm:<8}", f" {speed:>6}", (" samples/s", muted),
+            *_accuracies(view, wide=wide), ("   |g| ", muted), f"{norm:<8}", f" {speed:>6}", (" samples/s", muted),
         )  # fmt: skip
     return Content.assemble(
         ("step ", muted), f"{step:>7}",
         ("  loss ", muted), (loss, train), (" val ", muted), (held_loss, held),
-        ("  acc ", muted), (accuracy.strip().rjust(5), train), ("/", muted), (held_accuracy.strip().ljust(5), held),
-        (" |g| ", muted), f"{norm:<7}", f"{speed:>5}", (" samp/s", muted),
+        *_accuracies(view, wide=wide), (" |g| ", muted), f"{norm:<7}", f"{speed:>5}", (" samp/s", muted),
     )  # fmt: skip
+
+
+def _accuracies(view: View, *, wide: bool) -> list[tuple[str, str]]:
+    """Of training and validation; nothing for a regression, which has none."""
+    snapshot = view.snapshot
+    trained = snapshot if snapshot and snapshot.step else None
+    if trained and trained.accuracy is None:
+        return []
+    accuracy = numbers.percent(trained.accuracy if trained else None)
+    validation = numbers.percent(snapshot.val_accuracy if snapshot else None)
+    muted, train, held = "$text-muted", "$plot-train", "$plot-validation"
+    if wide:
+        return [("   accuracy ", muted), (accuracy, train), ("  validation ", muted), (validation, held)]
+    return [("  acc ", muted), (accuracy.strip().rjust(5), train), ("/", muted), (validation.strip().ljust(5), held)]
 
 
 def apart(left: Content, right: Content, width: int) -> Content:

@@ -35,11 +35,17 @@ class Trend:
     curves: tuple[tuple[str, str], ...]
     log: bool = True  # whether a log axis makes sense
     noisy: bool = True  # whether smoothing does
+    regression: str = ""  # why one has no such curves
 
 
 TRENDS: dict[str, Trend] = {
     "loss": Trend("Loss", (("loss", "training"), ("val_loss", "validation"))),
-    "accuracy": Trend("Accuracy", (("accuracy", "training"), ("val_accuracy", "validation")), log=False),
+    "accuracy": Trend(
+        "Accuracy",
+        (("accuracy", "training"), ("val_accuracy", "validation")),
+        log=False,
+        regression="a regression has no accuracy",
+    ),
     "gradient": Trend("Gradient norm", (("gradient_norm", "|g|"),)),
     "rate": Trend("Learning rate", (("learning_rate", "lr"),), noisy=False),
 }
@@ -91,6 +97,7 @@ class TrendPlot(Plot):
         self.curves: list[Points] = []
         self.marks: list[tuple[float, float]] = []
         self.rewound: int | None = None
+        self._regression = False
         self.chart: Chart | None = None
         self._written: tuple[object, ...] = ()
 
@@ -107,6 +114,7 @@ class TrendPlot(Plot):
             self.curves = [record.curve(name) for name, _ in self.trend.curves]
             self.marks = record.marks
         self.rewound = view.snapshot.step if view.moments else None
+        self._regression = bool(view.snapshot and view.snapshot.step and view.snapshot.accuracy is None)
         self.retitle()
 
     @property
@@ -203,8 +211,9 @@ class TrendPlot(Plot):
             marks=[step for step, _ in self.marks],
             cursor=self.cursor,
         )
-        if self.chart.x_axis is None and self.hint:
-            self.chart.cells.centered(self.hint, self.color("plot-axis"))
+        if self.chart.x_axis is None:
+            said = self.hint or (self.trend.regression if self._regression else "")
+            self.chart.cells.centered(said, self.color("plot-axis"))
         return self.chart.cells
 
     def _window(self) -> tuple[float, float] | None:
