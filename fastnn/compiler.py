@@ -32,7 +32,7 @@ from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from fastnn.linking import InnerCompiler, OuterCompiler
+from fastnn.linking import InnerCompiler, OuterCompiler, without_bitcode
 
 # "contract" lets LLVM fuse a multiply and an add; "nsz" ignores the sign of zero. NaN and Inf keep their meaning
 # (no nnan, ninf), sums keep their order (no reassoc), and no "arcp": LLVM then divides vectors by an estimated
@@ -261,12 +261,17 @@ class DiskCache(_Cache):
     @staticmethod
     def reduced(data: Any) -> bytes:
         """The compiled code as bytes; none where it holds an address of this process."""
-        return b"" if data.library.has_dynamic_globals else dumps(data._reduce())  # type: ignore[no-untyped-call]
+        if data.library.has_dynamic_globals:
+            return b""
+        library, *rest = data._reduce()
+        return dumps((without_bitcode(library), *rest))  # type: ignore[no-untyped-call]
 
     @staticmethod
     def rebuilt(target_context: Any, found: Any) -> Any:
         """The compiled code again, from what the bytes hold."""
-        return CompileResult._rebuild(target_context, *found)  # type: ignore[no-untyped-call]
+        built = CompileResult._rebuild(target_context, *found)  # type: ignore[no-untyped-call]
+        built.library._shared_module = None  # names without code: Numba then says that nothing can be linked to it
+        return built
 
     @staticmethod
     def codegen(data: Any) -> Any:

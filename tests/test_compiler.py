@@ -429,6 +429,20 @@ def test_that_test_sees_an_allocation(folder: Path) -> None:
     assert any(name.startswith(ALLOCATES) for name in outside_functions(entry))
 
 
+def test_a_kernel_from_disk_is_linked_to_nothing(folder: Path) -> None:
+    """There are names in place of its code, which a caller must not take for it."""
+
+    def three():
+        return 3
+
+    for _ in range(2):
+        dispatcher = numba.njit(three)
+        dispatcher._cache = compiler.DiskCache("three")
+        assert dispatcher() == 3
+    with pytest.raises(RuntimeError, match="unfit for linking"):
+        numba.njit(lambda: dispatcher())()
+
+
 def test_two_threads_that_train_first(python: Callable[..., tuple[str, str]]) -> None:
     """Both ask for the same blocks at the same time, and one builds them."""
     out, _ = python("""
