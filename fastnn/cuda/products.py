@@ -224,38 +224,43 @@ def spots(F: type, shape: Shape) -> tuple[Any, Any, Any]:
     return row_of_lane, column_of_lane, right_column
 
 
+def _line(F: type, count: int, spot: Any, rounds: bool) -> Any:
+    """The function (memory, start, within, x): x <- a thread's numbers of a slab's row, which begins at `start`."""
+    V = in_vector(F)
+    step, U = V if count % V == 0 else 1, np.uint32
+
+    @device
+    def line(memory, start, within, x):
+        for i in range(0, count, step):
+            if step == V:
+                load(memory, start + spot(within, U(i)), x, i)
+            else:
+                x[i] = memory[start + spot(within, U(i))]
+        if rounds:
+            for i in range(count):
+                x[i] = rounded(x[i])
+
+    return line
+
+
 @lru_cache
 def _multiply(F: type, shape: Shape) -> Any:
     """The function (memory, a, b, within, sums): adds the products of a group's share of a slab to the sums.
 
     `a` and `b` are where the share's first terms begin in shared memory.
     """
-    of_slab, rows, columns, V = shape.slab // shape.groups, shape.thread_rows, shape.thread_columns, in_vector(F)
+    of_slab, rows, columns = shape.slab // shape.groups, shape.thread_rows, shape.thread_columns
     (row, column, right_column), kind = spots(F, shape), number(F)
     U, rounds, row_a, row_b = np.uint32, shape.tensor, shape.rows + PAD, shape.columns + PAD
 
     if not shape.tensor or SIMULATED:
+        line_of_a, line_of_b = (_line(F, n, spot, rounds) for n, spot in ((rows, row), (columns, column)))
 
         @device
         def by_threads(memory, a, b, within, sums):
             x, y = cuda.local.array(rows, kind), cuda.local.array(columns, kind)
-            if rows % V == 0:
-                for i in range(0, rows, V):
-                    load(memory, a + row(within, U(i)), x, i)
-            else:
-                for i in range(rows):
-                    x[i] = memory[a + row(within, U(i))]
-            if columns % V == 0:
-                for j in range(0, columns, V):
-                    load(memory, b + column(within, U(j)), y, j)
-            else:
-                for j in range(columns):
-                    y[j] = memory[b + column(within, U(j))]
-            if rounds:
-                for i in range(rows):
-                    x[i] = rounded(x[i])
-                for j in range(columns):
-                    y[j] = rounded(y[j])
+            line_of_a(memory, a, within, x)
+            line_of_b(memory, b, within, y)
             for i in range(rows):
                 for j in range(columns):
                     sums[i * columns + j] += x[i] * y[j]
