@@ -54,6 +54,16 @@ def _reading(F: type, width: int, slab: int, threads: int, deep: bool, ones: boo
                 lines[i] = line * row
 
     @device
+    def take(x, at, here, whole, got, place):
+        """got[place ..] <- a vector of x from `at` on: all of it if rows are `whole` vectors, else `here` numbers."""
+        if whole:
+            load(x, at, got, place)
+        else:
+            for j in range(V):
+                if U(j) < here:
+                    got[place + j] = x[at + U(j)]
+
+    @device
     def fetch(x, row, lines, order, gathered, late, t0, limit, k0, end, whole, got):
         """got <- the thread's numbers of the slab from k0 on, 0 where there are none."""
         for i in range(vectors):
@@ -63,29 +73,16 @@ def _reading(F: type, width: int, slab: int, threads: int, deep: bool, ones: boo
                 got[i * V + j] = zero
             if t < limit and k < end:
                 if deep:
-                    at = U(lines[i] + k)
-                    if whole:
-                        load(x, at, got, i * V)
-                    else:
-                        for j in range(V):
-                            if k + U(j) < end:
-                                got[i * V + j] = x[at + U(j)]
+                    take(x, U(lines[i] + k), U(end - k), whole, got, i * V)
                 else:
-                    at, there = U(0), k >= late
-                    if there:
+                    if t < row and k >= late:
                         line = U(k - late)
                         if gathered:
                             line = U(order[line])
-                        at = U(line * row + t)
-                    if whole and t < row:
-                        if there:
-                            load(x, at, got, i * V)
-                    else:
+                        take(x, U(line * row + t), U(row - t), whole, got, i * V)
+                    if ones and row < limit:
                         for j in range(V):
-                            if t + U(j) < row:
-                                if there:
-                                    got[i * V + j] = x[at + U(j)]
-                            elif ones and t + U(j) == row and row < limit:
+                            if t + U(j) == row:
                                 got[i * V + j] = one
 
     @device
