@@ -1,15 +1,14 @@
-"""Keys in one breath, which Textual 8.2.8 takes in another order, for another key, or fails at."""
+"""Keys in one breath, which Textual 8.2.8 takes in another order, for another key, loses, or fails at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
-from textual.actions import ActionParseResult, SkipAction
 from textual.app import App
-from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
-from textual.events import Event, Key
+from textual.events import Event, Key, Paste
 from textual.widgets import OptionList
 
 _move_page = OptionList._move_page
@@ -23,41 +22,65 @@ def _move_page_when_laid_out(options: OptionList, direction: Any) -> None:
 
 
 class Keystrokes(App[None]):
-    """An app that keeps what is typed in one breath apart, but for keys with a binding (backspace, enter) right before
-    a tab: Textual looks for their field only when they have come up to the app; and for Esc right before a sign, a
-    space or enter, of which Textual's parser leaves the second."""
+    """An app that takes one key at a time: the next is given when the one before has come up through all widgets and
+    what it opened or closed is there or gone. Textual gives each key at once to the widget that has the keys then: a
+    letter came before the dialog that a key before it opened had its field, and backspace after the tab behind it.
 
-    # Before the field that has the keys sees them: letters in the same breath go to the next one.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "leave('next')", show=False, priority=True),
-        Binding("shift+tab", "leave('previous')", show=False, priority=True),
-    ]
+    But for Esc right before a sign, a space or enter, of which Textual's parser leaves the second.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         OptionList._move_page = _move_page_when_laid_out  # type: ignore[method-assign, assignment]
+        self._typed: deque[Key | Paste] = deque()
+        self.typing = False  # a key is on its way
+
+    @property
+    def message_queue_size(self) -> int:
+        """What waits, keys with it."""
+        return super().message_queue_size + len(self._typed)
 
     async def on_event(self, event: Event) -> None:
+        """Keys and what is pasted wait for those before them."""
+        if not isinstance(event, (Key, Paste)) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._typed.append(event)
+        if not self.typing:
+            await self._give()
+
+    @property
+    def _taker(self) -> DOMNode | None:
+        """What has the keys now. None once the app is to end, when its screens go before its keys: a key in one breath
+        with q would open another."""
+        return None if self._exit or not self.screen_stack else self.focused or self.screen
+
+    async def _give(self) -> None:
+        """Give the next key to what has the keys now."""
+        taker = self._taker
+        self.typing = bool(self._typed) and taker is not None
+        if self.typing:
+            await super().on_event(self._next())
+            self._come_up(taker, self._come_up_again)
+
+    def _come_up_again(self) -> None:
+        """What the key did may have sent a message that closes a dialog, or opened a screen."""
+        self._come_up(self._taker, self._give)
+
+    def _next(self) -> Key | Paste:
         """Esc and a letter in one breath, which terminals send (and tmux makes) of the letter with alt, too: alt is for
         nothing here, unless a person has bound it."""
-        if isinstance(event, Key) and not event.is_forwarded and event.key.startswith("alt+"):
-            letter = event.character if event.key not in self.active_bindings else None
+        event = self._typed.popleft()
+        if isinstance(event, Key) and event.key.startswith("alt+") and event.key not in self.active_bindings:
+            letter = event.character
             if letter:
-                await super().on_event(Key("escape", "\x1b"))
-                event = Key(letter, letter)
-        await super().on_event(event)
+                self._typed.appendleft(Key(letter, letter))
+                return Key("escape", "\x1b")
+        return event
 
-    async def run_action(
-        self,
-        action: str | ActionParseResult,
-        default_namespace: DOMNode | None = None,
-        namespaces: Mapping[str, DOMNode] | None = None,
-    ) -> bool:
-        """Nothing more once the app is to end: a key in one breath with q would open a screen that is taken down."""
-        return not self._exit and await super().run_action(action, default_namespace, namespaces)
-
-    def action_leave(self, direction: str) -> None:
-        """Go from the field that has the keys to the next or the previous one."""
-        if self.focused is None:
-            raise SkipAction  # after the keys before it, as any other key: they may open what has fields
-        {"next": self.screen.focus_next, "previous": self.screen.focus_previous}[direction]()
+    def _come_up(self, node: DOMNode | None, then: Callable[[], Any]) -> None:
+        """Call `then` once all is done that waits in the queues of a widget and of those around it, up to the app."""
+        if node is None or node is self:
+            self.call_later(self.call_next, then)  # after the callback of a dialog that was closed
+        elif not node.call_later(self._come_up, node.parent, then):
+            self._come_up(node.parent, then)  # it is closing

@@ -91,10 +91,10 @@ async def resize(pilot: Pilot, width: int, height: int) -> None:
 
 
 async def _taken(pilot: Pilot) -> None:
-    """Until the app has dealt with what it was sent."""
+    """Until the app has dealt with what it was sent, and all widgets with the key."""
     done = asyncio.Event()
     if pilot.app.call_later(done.set):
-        await until(pilot, lambda: done.is_set() or pilot.app._exit, "an answer")
+        await until(pilot, lambda: (done.is_set() and not pilot.app.typing) or pilot.app._exit, "an answer")
 
 
 async def press_until(pilot: Pilot, key: str, condition: Callable[[], bool]) -> None:

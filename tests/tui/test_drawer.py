@@ -128,9 +128,10 @@ async def test_tab_and_what_is_typed_in_one_breath_reach_the_next_field():
         drawer = await opened_drawer(pilot, app)
         first, second = (drawer.query_one(f"#field-{name}", Input) for name in ("batch_size", "epochs"))
         first.focus()
-        for key in ("1", "7", "tab", "2", "3", "shift+tab", "4"):
+        for key in ("1", "7", "backspace", "tab", "2", "3", "left", "5", "shift+tab", "4", "2", "backspace"):
             app.simulate_key(key)
-        await until(pilot, lambda: second.value == "23" and first.value == "4")
+        await until(pilot, lambda: second.value == "253" and first.value == "4" and not app.typing)
+        assert second.value == "253" and first.value == "4" and app.focused is first
 
 
 async def test_a_page_key_does_nothing_before_a_list_is_laid_out_and_a_page_after():

@@ -406,6 +406,14 @@ async def test_an_answer_in_one_breath_with_ctrl_p_is_taken_once_the_palette_is_
         await until(pilot, lambda: app.session.view.rate == 0.5)
 
 
+async def test_a_dialog_its_text_its_end_and_the_next_key_in_one_breath():
+    async with opened() as (pilot, app):
+        for key in ("l", *"2e-2", "enter", "s", "l", "escape", "right_square_bracket", "question_mark", "escape", "s"):
+            app.simulate_key(key)
+        await until(pilot, lambda: app.session.view.snapshot.step == 2)
+        assert app.session.view.rate == pytest.approx(0.025) and len(app.screen_stack) == 1
+
+
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 async def test_quit_leaves_at_once_when_nothing_runs(key):
     async with opened() as (pilot, app):

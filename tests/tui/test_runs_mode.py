@@ -152,9 +152,9 @@ async def test_every_key(root: Path) -> None:
         await until(pilot, lambda: "Configuration" in text_of(app))
         await press(pilot, "m", "down", "m")
         await until(pilot, lambda: "Compare" in text_of(app))
-        await press(pilot, "slash")
-        await pilot.press(*"digits", "enter")
-        await until(pilot, lambda: "1 of 6" in text_of(app))
+        for key in ("slash", *"digits", "enter", "M"):  # in one breath
+            app.simulate_key(key)
+        await until(pilot, lambda: "1 of 6" in text_of(app) and shelf.marked == [])
         await press(pilot, "slash", "escape")
         assert shelf.filter == "digits"
 

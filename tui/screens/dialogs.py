@@ -23,7 +23,7 @@ else:
 
 
 class Once(Base):
-    """A dialog that closes once: two keys in one breath would close what lies under it, too."""
+    """A dialog that closes once: two clicks in one breath would close what lies under it, too."""
 
     _answered = False
     _early: tuple[Any, ...] = ()
