@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -352,10 +351,8 @@ def test_ctrl_c_stops_and_says_what_was_saved(tmp_path: Path, environment: dict[
                 break
         else:
             pytest.fail("the training ended by itself")
-        sent = time.monotonic()
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)
-        assert time.monotonic() - sent < 5  # on a busy machine; 0.3 s on a quiet one
     assert child.returncode == 130
     assert out == ""
     last = err.splitlines()[-1]

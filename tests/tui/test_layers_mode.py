@@ -94,7 +94,7 @@ async def test_a_click_on_a_plot_shows_its_kind_in_all_views():
         grid = await open_layers(pilot, app)
         weights = next(p for p in app.base.query(LayerPlot) if p.kind == "weights")
         await pilot.click(weights)
-        assert grid.whole and grid.kind == "weights"
+        await until(pilot, lambda: grid.whole and grid.kind == "weights")
 
 
 async def test_another_network_and_another_mode():

@@ -128,10 +128,13 @@ def test_an_error_keeps_the_last_result_and_goes_away() -> None:
 
 def test_only_the_newest_values_are_computed() -> None:
     seen: list[float] = []
+    began, go = threading.Event(), threading.Event()
 
     def slow(x: float) -> Any:
         seen.append(x)
-        time.sleep(0.05)
+        if len(seen) == 2:
+            began.set()
+            go.wait(LIMIT)
         return EXPERIMENTS["activations"].compute(x=x)
 
     entry = EXPERIMENTS["activations"]
@@ -141,11 +144,13 @@ def test_only_the_newest_values_are_computed() -> None:
     course.change(1)  # nothing is changed before the answer is judged, by the question's own values
     assert not course.lesson.changed
     computed(course)
-    for _ in range(15):
+    course.change(1)
+    assert began.wait(LIMIT)
+    for _ in range(14):
         course.change(1)
-        time.sleep(0.002)
+    go.set()
     computed(course)
-    assert seen[-1] == course.lesson.values["x"] == 4.75 and len(seen) < 8
+    assert seen[-1] == course.lesson.values["x"] == 4.75 and len(seen) == 3
 
 
 def test_a_value_that_goes_there_and_back_while_it_is_computed() -> None:
@@ -324,12 +329,11 @@ async def test_clicks_and_wide_screens(pictures: Pictures) -> None:
         lines = [line[:50] for line in text_of(app).splitlines()]
         row = next(k for k, line in enumerate(lines) if line.startswith("│   3"))
         await pilot.click(offset=(4, row))
-        await settle(pilot)
-        assert course.lesson.answer == 1
+        await until(pilot, lambda: course.lesson.answer == 1)
         row = next(k for k, line in enumerate(lines) if " Backpropagation" in line)
         await pilot.click(offset=(8, row))
+        await until(pilot, lambda: course.lesson.experiment.name == "backpropagation")
         await settle(pilot)
-        assert course.lesson.experiment.name == "backpropagation"
         await press(pilot, "down", "enter")
         await settle(pilot)
         await pictures.take(pilot, "wide")

@@ -98,16 +98,16 @@ async def test_clicks_in_the_plane():
     async with opened((160, 45), MOONS) as (pilot, app):
         screen = await open_predict(pilot, app)
         await pilot.click(BoundaryMap, offset=(20, 10))
-        cursor = screen.query_one(BoundaryMap).cursor
-        assert cursor == screen.query_one(BoundaryMap).window.point(18.5, 19)
+        pane = screen.query_one(BoundaryMap)
+        await until(pilot, lambda: pane.cursor == pane.window.point(18.5, 19))
         units = screen.query_one(NeuronMaps)
         line, sheet = units._blocks[1]
         row, column = sheet.corner(2)
         await pilot.click(NeuronMaps, offset=(column + 2, line + row // 2 + 2))
-        assert screen.unit == (1, 2) and screen.active is units
+        await until(pilot, lambda: screen.unit == (1, 2) and screen.active is units)
         await until(pilot, lambda: screen.query_one(WeightList).found.unit == 2)
         await pilot.click(WeightList, offset=(4, 3))
-        assert screen.query_one(WeightList).at == 2
+        await until(pilot, lambda: screen.query_one(WeightList).at == 2)
 
 
 async def test_a_browser_of_images_the_wrongest_first():
@@ -128,7 +128,7 @@ async def test_a_browser_of_images_the_wrongest_first():
             first = {ORDERS[0]: judged.wrongest[0], ORDERS[1]: judged.wrongest[-1], ORDERS[2]: 0}[order]
             assert image.row == first
         await pilot.click(Browser, offset=(browser.sheet.corner(3)[1] + 3, 3))
-        assert screen.selection.at == 3
+        await until(pilot, lambda: screen.selection.at == 3)
 
 
 async def test_a_cell_of_the_confusion_matrix_chooses_its_rows():
@@ -155,7 +155,7 @@ async def test_a_click_on_the_confusion_matrix():
         screen = await open_predict(pilot, app)
         left, top, wide, high = screen.query_one(Confusion)._place
         await pilot.click(Confusion, offset=(1 + left + 4 * wide, 1 + top + 2 * high))
-        assert screen.selection.cell == (2, 4)
+        await until(pilot, lambda: screen.selection.cell == (2, 4))
 
 
 async def test_a_curve_with_a_cursor():
@@ -168,7 +168,7 @@ async def test_a_curve_with_a_cursor():
         assert pane.cursor > (pane.x_axis.low + pane.x_axis.high) / 2
         await until(pilot, lambda: f"x {pane.cursor:.2f}" in text_of(app) and "loss" in text_of(app))
         await pilot.click(LinePlot, offset=(12, 4))
-        assert pane.cursor < 0
+        await until(pilot, lambda: pane.cursor < 0)
 
 
 async def test_a_regression_that_comes_to_the_panes_of_classes_is_not_drawn():

@@ -107,8 +107,8 @@ def test_quitting_while_it_runs_asks_and_restores_the_terminal(open_terminal):
     modes = re.search(rb"speed.*?(?=\x1b\[\?1049h|\x1b\[)", terminal.output, re.S)
     terminal.child.send("c")
     terminal.until(rb"Configuration")
-    terminal.child.send("\x1b")
-    time.sleep(0.2)  # a lone escape is told from a sequence by what does not follow
+    terminal.child.send("\x1b")  # alone, until it has had its effect: by what follows it is told from a sequence
+    terminal.until(rb"L3")
     terminal.child.send(" ")
     terminal.until(rb"RUNNING|FINISHED")
     terminal.child.send("q")

@@ -136,9 +136,11 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             await self.call("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
 
-    async def step(self) -> int:
-        """The newest step number that is on the page."""
-        return int((await self.until(r"step +([\d,]+)"))[-1].replace(",", ""))
+    async def step_after(self, step: int) -> int:
+        """Listen until a higher step number is on the page."""
+        while (seen := int((await self.until(r"step +([\d,]+)"))[-1].replace(",", ""))) <= step:
+            self.drawn = ""
+        return seen
 
 
 @contextlib.asynccontextmanager
@@ -166,10 +168,7 @@ async def test_a_browser_presses_space_and_sees_the_steps_rise(tmp_path):
         blank = await page.call("Page.captureScreenshot")
         await page.press(" ")
         await page.until("RUNNING|FINISHED")
-        first = await page.step()
-        page.drawn = ""
-        second = await page.step()
-        assert second > first > 0
+        second = await page.step_after(await page.step_after(0))
         await page.press("4")
         await page.until(r"by +newest")
         assert (await page.call("Page.captureScreenshot"))["data"] != blank["data"]
