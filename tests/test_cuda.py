@@ -55,6 +55,14 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_numba_cuda
+def test_small_grids_are_no_news(python: Python) -> None:
+    """What Numba says of them comes with control characters on some machines."""
+    said = "Grid size 4 will likely result in GPU under-utilization due to low occupancy."
+    code = "import sys, warnings; from fastnn.cuda import target; [warnings.warn(text) for text in sys.argv[1:]]"
+    assert python(code, said, f"\033[1m{said}\033[0m", NUMBA_ENABLE_CUDASIM="1")[1] == ""
+
+
+@needs_numba_cuda
 def test_without_a_driver(python: Python) -> None:
     """NUMBA_DISABLE_CUDA hides the driver that a machine may have."""
     code = """

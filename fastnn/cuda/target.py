@@ -22,8 +22,8 @@ SIMULATED = "simulator" in cuda.jit.__module__
 ALIGNED = (
     None if SIMULATED else 16
 )  # bytes: of shared memory that is read in whole vectors; the simulator has no notion
-# A small network has small grids, and Numba says so at each launch.
-warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
+# A small network has small grids, and Numba says so at each launch, in bold where colorama is installed.
+warnings.filterwarnings("ignore", message=".*Grid size .* will likely result in GPU under-utilization")
 
 NO_DRIVER = "the NVIDIA driver is not installed (libcuda cannot be found)"
 NO_GPU = "the NVIDIA driver finds no GPU"
