@@ -9,10 +9,12 @@ from numba import types
 
 from fastnn.compiler import block, inner, once
 from fastnn.cpu.machine import lanes, machine, tiles
-from fastnn.cpu.simd import micro_kernel, transpose_kernel
+from fastnn.cpu.simd import micro_kernel, transpose_kernel, zeros_kernel
 
 # Terms of a sum that are added up in registers before C is visited: a panel of B this long stays in the first cache.
 LONGEST = 320
+# Runs in which the rows of a longer part are added up side by side: an addition waits for the one before it.
+RUNS = 4
 
 
 @inner
@@ -38,7 +40,7 @@ def _panel(F: type, vectors: int, masked: bool) -> Any:
     large_rows, middle_rows, _ = tiles()[vectors]
     wide = vectors == max(tiles()) and not masked
     large, middle, one = (micro_kernel(F, r, vectors, masked, wide and r == large_rows) for r in tiles()[vectors])
-    sum_of_rows = micro_kernel(F, 1, vectors, masked, False, ones=True)
+    one_run, runs = (micro_kernel(F, r, vectors, masked, False, ones=True) for r in (1, RUNS))
 
     @inner
     def panel(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta):
@@ -55,7 +57,10 @@ def _panel(F: type, vectors: int, masked: bool) -> Any:
                    K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)  # fmt: skip
             i += middle_rows
         if M == 1 and column_a == 0:
-            sum_of_rows(A, B, S, C, K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)
+            if row_a != 0:
+                runs(A, B, S, C, K // RUNS, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)
+            else:
+                one_run(A, B, S, C, K, row_a, column_a, row_b, row_s, row_c, ahead, n, alpha, beta)
             return
         while i < M:
             one(A + i * row_a * size, B, S + i * row_s * size, C + i * row_c * size,
@@ -99,17 +104,21 @@ def _product(F: type) -> Any:
                 rest1(A, row_a, column_a, B, row_b, S, row_s, C, row_c, M, n, K, ahead, alpha, beta)
 
     columns = widest * width
-    one = F(1)
+    zero, one, zeros = F(0), F(1), zeros_kernel(F, columns)
 
     def product(A, row_a, column_a, B, row_b, panel_b, S, row_s, C, row_c, M, N, K, alpha, beta):
-        length = part(K)
+        length, step = part(K), size
+        if beta == zero:
+            S, row_s, step, beta = zeros(), 0, 0, one
         k = 0
         while True:
             some = min(length, K - k)
             a, b = A + k * column_a * size, B + k * row_b * size
+            if column_a == 0:
+                row_a = 1 if K > LONGEST and some % RUNS == 0 else 0
             j = 0
             while j < N:
-                s, c = S + j * size, C + j * size
+                s, c = S + j * step, C + j * size
                 ahead = panel_b if j + columns < N else 0
                 if j + columns <= N:
                     full(a, row_a, column_a, b, row_b, s, row_s, c, row_c, M, columns, some, ahead, alpha, beta)
@@ -118,7 +127,7 @@ def _product(F: type) -> Any:
                 j += columns
                 b += panel_b * size
             # What is longer than a block is added to what the blocks before have left in C.
-            S, row_s, beta = C, row_c, one
+            S, row_s, step, beta = C, row_c, size, one
             k += length
             if k >= K:
                 return

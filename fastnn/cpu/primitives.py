@@ -51,7 +51,7 @@ def _copy(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
     return types.void(types.intp, types.intp, types.intp), codegen
 
 
-SHORT, VECTOR = 512, 32  # bytes
+SHORT, VECTOR, HALF = 512, 32, 16  # bytes
 
 
 @inner
@@ -67,6 +67,9 @@ def copy(target, source, size):
     while i + VECTOR <= size:
         _copy(target + i, source + i, VECTOR)
         i += VECTOR
+    if i + HALF <= size:
+        _copy(target + i, source + i, HALF)
+        i += HALF
     while i < size:
         _copy(target + i, source + i, 4)
         i += 4
