@@ -47,10 +47,21 @@ def reach(session: Session, condition: Callable[[View], bool]) -> View:
     return session.view
 
 
+async def obeyed(pilot: Pilot) -> None:
+    """Until the session has obeyed what it was told so far, and answered the probes: it answers one more, the last."""
+    session = pilot.app.session
+    if session.view.run is not None:
+        session.probe("last", lambda run: None)
+        await until(pilot, lambda: "last" in session.view.found, "the session")
+        session.probe("last", None)
+        await until(pilot, lambda: "last" not in session.view.found, "the session")
+
+
 async def settle(pilot: Pilot) -> None:
     """Until the session waits for a command (or holds) and everything shown is of its newest view."""
     app = pilot.app
     await until(pilot, lambda: app.session.view.state != "loading" and not app.session.view.busy, "loading")
+    await obeyed(pilot)
     for _ in range(2):  # what came to rest may have been laid out anew since
         await until(pilot, lambda: app.base.settled, "a settled screen")
         await pilot.pause()

@@ -211,7 +211,7 @@ async def test_nothing_is_drawn_at_rest(monkeypatch):
 
 
 async def test_numbers_do_not_move_while_they_change():
-    async with opened(hold_at=30, config=RunConfig(epochs=1000)) as (pilot, app):
+    async with opened(hold_at=30, config=RunConfig(epochs=1000), chunk=1000, per_epoch=1000) as (pilot, app):
         columns = set()
         trainer = app.session._run.trainer
         for hold in (30, 1200, 11_990):
