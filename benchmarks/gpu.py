@@ -174,6 +174,10 @@ def torch_model(work: Work | Sequences) -> Any:
 def torch_steps(kind: str, tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
     import torch
 
+    def choose_precision() -> None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+
+    choose_precision()  # a graph keeps what it was captured with
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if where.type == "cpu" and (kind == "graph" or not SIMULATED):
         raise ImportError("PyTorch sees no GPU")
@@ -211,8 +215,7 @@ def torch_steps(kind: str, tf32: bool, work: Work | Sequences, x: np.ndarray, y:
             graph.replay()
 
     def run(steps: int) -> None:
-        # In here, not once: the contenders of one round differ in it.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        choose_precision()  # again: the contenders of one round differ in it
         for s in range(steps):
             step(xs[s % len(xs)], ys[s % len(ys)])
         if where.type == "cuda":
@@ -355,7 +358,7 @@ class Page:
         yield "\n## What it must show\n"
         for what, shown in targets(self.table):
             yield f"- {what}: {'not taken' if shown is None else 'yes' if shown else 'no'}"
-        yield "\n## A training step, microseconds\n\nSGD, cross entropy; medians of rounds in turn.\n"
+        yield "\n## A training step, microseconds\n\nSGD, cross entropy; medians of rounds in turn. JAX multiplies in TF32.\n"
         names = [*QUICK, *SLOW]
         yield f"| network | {' | '.join(names)} |\n|---|{'---|' * len(names)}"
         for work, found in self.table.items():
