@@ -300,13 +300,9 @@ def cost_of_watching(tiny: bool) -> float:
                 trainer.stop()
         return trainer.current_step / (time.perf_counter() - once)
 
-    rates: dict[bool, list[float]] = {False: [], True: []}
-    for number in range(1 if tiny else 4):
-        for watched, found in rates.items():
-            each = rate(watched)
-            if number or tiny:  # the first round compiles
-                found.append(each)
-    return 1 - statistics.median(rates[True]) / statistics.median(rates[False])
+    rates = [(rate(False), rate(True)) for _ in range(2 if tiny else 4)]
+    alone, watched = zip(*rates[1:], strict=True)  # the first ones compile
+    return 1 - statistics.median(watched) / statistics.median(alone)
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
@@ -358,7 +354,7 @@ class Page:
         yield "\n## What it must show\n"
         for what, shown in targets(self.table):
             yield f"- {what}: {'not taken' if shown is None else 'yes' if shown else 'no'}"
-        yield "\n## A training step, microseconds\n\nSGD, cross entropy; medians of rounds in turn. JAX multiplies in TF32.\n"
+        yield "\n## A training step, microseconds\n\nSGD, cross entropy; medians of turns. JAX multiplies in TF32.\n"
         names = [*QUICK, *SLOW]
         yield f"| network | {' | '.join(names)} |\n|---|{'---|' * len(names)}"
         for work, found in self.table.items():
