@@ -1,4 +1,5 @@
-"""Nothing prints over the screen: what Python and compiled code write to stdout and stderr goes to the log."""
+"""Nothing prints over the screen: what Python and compiled code write to stdout and stderr goes to the log. And nobody
+waits for a terminal that is gone."""
 
 from __future__ import annotations
 
@@ -9,7 +10,21 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from textual.drivers._writer_thread import WriterThread
+
 from tui.journal import Journal
+
+_write = WriterThread.run
+
+
+def _write_and_let_go(thread: WriterThread) -> None:
+    """Textual's thread that writes ends at a terminal that is gone, and the app then waits for room in its queue, for
+    ever: 30 frames later, where SIGHUP was not dealt with before."""
+    try:
+        _write(thread)
+    except OSError:
+        while thread._queue.get() is not None:
+            pass
 
 
 class Stream(io.TextIOBase):
@@ -40,6 +55,7 @@ def captured(journal: Journal) -> Iterator[None]:
     Textual draws on `sys.__stderr__` and asks `sys.__stdout__` for its size, so both are moved to copies of the
     terminal's descriptors; what a library in C writes to 1 or 2 comes through a pipe. Not on Windows.
     """
+    WriterThread.run = _write_and_let_go  # type: ignore[method-assign, assignment]
     if os.name != "posix":
         yield
         return
@@ -60,8 +76,9 @@ def captured(journal: Journal) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in ("stdout", "stderr"):
-            files[name].flush()
+        for file in files.values():
+            with contextlib.suppress(OSError):  # the terminal is gone
+                file.flush()
         for number, copy in copies.items():
             os.dup2(copy, number)  # the last writer of the pipe is gone: the thread ends
             os.close(copy)
@@ -70,7 +87,8 @@ def captured(journal: Journal) -> Iterator[None]:
         for thread in threads:
             thread.join(1)
         for file in files.values():
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def _drain(reader: int, journal: Journal, name: str) -> None:

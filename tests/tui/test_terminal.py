@@ -1,13 +1,20 @@
 """The installed command in a real pseudo-terminal: it paints, trains, resizes, quits, leaves the terminal as it was."""
 
+import errno
+import io
 import os
 import re
 import shutil
 import signal
 import sys
+import threading
 import time
 
 import pytest
+from textual.drivers._writer_thread import WriterThread
+
+from tui.capture import captured
+from tui.journal import Journal
 
 pexpect = pytest.importorskip("pexpect")
 termios = pytest.importorskip("termios")
@@ -160,6 +167,27 @@ def test_a_closed_terminal_ends_the_process(open_terminal):
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < end, "lives on without a terminal"
         time.sleep(0.05)
+
+
+def test_nobody_waits_for_a_terminal_that_is_gone():
+    """Textual's queue to it has 30 places, and who writes waits for one."""
+
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EIO, "the terminal is gone")
+
+    def draw(output):
+        for _ in range(100):
+            output.write("a frame")
+        output.stop()
+
+    with captured(Journal()):
+        output = WriterThread(Gone())
+        output.start()
+        frames = threading.Thread(target=draw, args=(output,), daemon=True)
+        frames.start()
+        frames.join(SOON)
+    assert not frames.is_alive() and not output.is_alive()
 
 
 def test_an_exception_in_a_widget_restores_the_terminal_and_is_told(open_terminal):
