@@ -93,6 +93,13 @@ async def press(pilot: Pilot, *keys: str) -> None:
     await pilot.pause(0.01)  # it is painted
 
 
+async def press_in_one_breath(pilot: Pilot, *keys: str) -> None:
+    """Press keys without waiting for what any of them does, and then for what they all do."""
+    for key in keys:
+        pilot.app.simulate_key(key)
+    await _taken(pilot)
+
+
 async def resize(pilot: Pilot, width: int, height: int) -> None:
     """Resize the terminal, again without that wait."""
     size = Size(width, height)

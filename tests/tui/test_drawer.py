@@ -1,6 +1,6 @@
 """The configuration drawer: choices from the registries, clear messages, the old run kept until the new one works."""
 
-from driving import opened, press_until, text_of, until
+from driving import opened, press, press_in_one_breath, press_until, text_of, until
 from textual.widgets import Input, OptionList, Select
 
 from tui.config import BY_DATA, Choices, RunConfig
@@ -94,7 +94,7 @@ async def test_a_file_of_ones_own_can_be_named():
         assert not drawer.query_one("#row-path").display
         put(drawer, "data", OTHER)
         await until(pilot, lambda: app.focused is path)
-        await pilot.press(*"no.csv", "enter")
+        await press(pilot, *"no.csv", "enter")
         await until(pilot, lambda: "'no.csv'" in text_of(app))
         assert app.session.view.config.data == "digits"
 
@@ -119,7 +119,7 @@ async def test_keys_typed_into_a_field_stay_in_it():
         field = drawer.query_one("#field-layers", Input)
         field.focus()
         await pilot.press("s", "e", "x", "q", "space", "2")
-        assert field.value == "sexq 2"
+        await until(pilot, lambda: field.value == "sexq 2")
         assert app.session.view.snapshot.step == 0 and not app._exit
 
 
@@ -128,9 +128,8 @@ async def test_tab_and_what_is_typed_in_one_breath_reach_the_next_field():
         drawer = await opened_drawer(pilot, app)
         first, second = (drawer.query_one(f"#field-{name}", Input) for name in ("batch_size", "epochs"))
         first.focus()
-        for key in ("1", "7", "backspace", "tab", "2", "3", "left", "5", "shift+tab", "4", "2", "backspace"):
-            app.simulate_key(key)
-        await until(pilot, lambda: second.value == "253" and first.value == "4" and not app.typing)
+        keys = ("1", "7", "backspace", "tab", "2", "3", "left", "5", "shift+tab", "4", "2", "backspace")
+        await press_in_one_breath(pilot, *keys)
         assert second.value == "253" and first.value == "4" and app.focused is first
 
 

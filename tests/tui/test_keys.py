@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from driving import opened, press, press_until, settle, text_of, until
+from driving import opened, press, press_in_one_breath, press_until, settle, text_of, until
 from textual.events import Key
 
 from tui import numbers
@@ -408,8 +408,8 @@ async def test_an_answer_in_one_breath_with_ctrl_p_is_taken_once_the_palette_is_
 
 async def test_a_dialog_its_text_its_end_and_the_next_key_in_one_breath():
     async with opened() as (pilot, app):
-        for key in ("l", *"2e-2", "enter", "s", "l", "escape", "right_square_bracket", "question_mark", "escape", "s"):
-            app.simulate_key(key)
+        keys = ("l", *"2e-2", "enter", "s", "l", "escape", "right_square_bracket", "question_mark", "escape", "s")
+        await press_in_one_breath(pilot, *keys)
         await until(pilot, lambda: app.session.view.snapshot.step == 2)
         assert app.session.view.rate == pytest.approx(0.025) and len(app.screen_stack) == 1
 

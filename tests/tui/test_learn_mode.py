@@ -128,11 +128,13 @@ def test_an_error_keeps_the_last_result_and_goes_away() -> None:
 
 def test_only_the_newest_values_are_computed() -> None:
     seen: list[float] = []
-    began, go = threading.Event(), threading.Event()
+    first, began, go = threading.Event(), threading.Event(), threading.Event()
 
     def slow(x: float) -> Any:
         seen.append(x)
-        if len(seen) == 2:
+        if len(seen) == 1:
+            first.wait(LIMIT)
+        elif len(seen) == 2:
             began.set()
             go.wait(LIMIT)
         return EXPERIMENTS["activations"].compute(x=x)
@@ -143,6 +145,7 @@ def test_only_the_newest_values_are_computed() -> None:
     course.ask()
     course.change(1)  # nothing is changed before the answer is judged, by the question's own values
     assert not course.lesson.changed
+    first.set()
     computed(course)
     course.change(1)
     assert began.wait(LIMIT)

@@ -62,7 +62,7 @@ async def test_every_key() -> None:
         await until(pilot, lambda: "line 7 " in text_of(app) and "line 150" not in text_of(app))
         await press(pilot, "v")
         await press(pilot, "slash")
-        await pilot.press(*"Line 12", "enter")
+        await press(pilot, *"Line 12", "enter")
         await until(pilot, lambda: "11 found" in text_of(app))
         assert "line 129" in text_of(app) and pane.top is not None
         first = pane.found
@@ -71,7 +71,7 @@ async def test_every_key() -> None:
         await press(pilot, "N", "N")
         assert pane.found is not None and pane.found < first - 1, "around the end"
         await press(pilot, "slash")
-        await pilot.press(*"nowhere", "enter")
+        await press(pilot, *"nowhere", "enter")
         await until(pilot, lambda: any("no line has" in note.message for note in app._notifications))
 
 

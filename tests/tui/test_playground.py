@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from driving import opened, press, press_until, settle, text_of, until
+from driving import opened, press, press_in_one_breath, press_until, settle, text_of, until
 from fake_network import warm
 from fake_training import CHOICES, FakeBackend
 
@@ -179,8 +179,7 @@ async def test_settings_change_with_the_arrows_and_the_run_goes_on():
         await press_until(pilot, "space", lambda: app.session.view.state == "running")
         assert not controls.display
         await press_until(pilot, "o", lambda: screen.active is not controls)
-        for key in ("o", "o", "down", "right"):  # in one breath: before the settings were ever drawn
-            app.simulate_key(key)
+        await press_in_one_breath(pilot, "o", "o", "down", "right")  # before the settings were ever drawn
         await until(pilot, lambda: dict(app.session.view.config.loader).get("noise") == 0.2)
         assert screen.active is controls and controls.display
         await until(pilot, lambda: app.session.view.state == "running" and app.session.view.snapshot.step > 0)
@@ -191,13 +190,10 @@ async def test_settings_change_with_the_arrows_and_the_run_goes_on():
         await until(pilot, lambda: "on" in controls.rows[controls.at].text)
         names = [row.name for row in controls.rows]
         await press(pilot, *["down"] * (names.index("layers") - controls.at))
-        for key in ("right", "right", "left"):  # in one breath: each goes on from what was asked for last
-            app.simulate_key(key)
-        await until(pilot, lambda: app.session.view.config.layers == (8, 6, 6))
+        await press_in_one_breath(pilot, "right", "right", "left")  # each goes on from what was asked for last
         await until(pilot, lambda: not screen._tried and app.session.view.state == "running")
         assert app.session.view.config.layers == (8, 6, 6)
-        for key in ("greater_than_sign", "full_stop", "greater_than_sign"):
-            app.simulate_key(key)
+        await press_in_one_breath(pilot, "greater_than_sign", "full_stop", "greater_than_sign")
         await until(pilot, lambda: app.session.view.config.layers == (9, 6, 6, 6, 6))
 
 
@@ -229,8 +225,7 @@ async def test_a_weight_is_nudged_and_typed():
         await press(pilot, "o", "o", "down", "down")
         before = float(view.weight[1, 0])
         assert abs(before) + STEP < 1.0
-        for key in ("right", "right", "left", "right"):
-            app.simulate_key(key)
+        await press_in_one_breath(pilot, "right", "right", "left", "right")
         await until(pilot, lambda: view.weight[1, 0] == pytest.approx(before + 2 * STEP))
         await press_until(pilot, "enter", lambda: isinstance(app.screen, TextInput))
         await press(pilot, *"-2.5", "enter")

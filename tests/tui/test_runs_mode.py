@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import opened, opened_with, press, press_until, settle, text_of, until
+from driving import opened, opened_with, press, press_in_one_breath, press_until, settle, text_of, until
 from fake_training import FakeBackend
 from shelves import RUNS, add, fill
 
@@ -152,8 +152,7 @@ async def test_every_key(root: Path) -> None:
         await until(pilot, lambda: "Configuration" in text_of(app))
         await press(pilot, "m", "down", "m")
         await until(pilot, lambda: "Compare" in text_of(app))
-        for key in ("slash", *"digits", "enter", "M"):  # in one breath
-            app.simulate_key(key)
+        await press_in_one_breath(pilot, "slash", *"digits", "enter", "M")
         await until(pilot, lambda: "1 of 6" in text_of(app) and shelf.marked == [])
         await press(pilot, "slash", "escape")
         assert shelf.filter == "digits"

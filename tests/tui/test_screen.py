@@ -5,7 +5,7 @@ import random
 import threading
 
 import pytest
-from driving import opened, press, press_until, resize, settle, text_of, until
+from driving import opened, press, press_in_one_breath, press_until, resize, settle, text_of, until
 from fake_training import FakeBackend
 
 from tui.actions import ACTIONS
@@ -121,9 +121,7 @@ async def test_a_thousand_random_keys_never_break_it():
     async with opened((120, 40), config=RunConfig(epochs=100), pace=0.01) as (pilot, app):
         app.actions = tuple(action for action in app.actions if action.name not in left_out)  # nor from the palette
         for _ in range(50):
-            for key in chance.choices(keys, k=20):  # in one breath
-                app.simulate_key(key)
-            await until(pilot, lambda: not app.typing and not app.message_queue_size)
+            await press_in_one_breath(pilot, *chance.choices(keys, k=20))
         for _ in range(3):
             await press(pilot, "escape")
         assert app.session._thread.is_alive() and not app._exit
