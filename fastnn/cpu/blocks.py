@@ -63,16 +63,13 @@ def loss(name: str, F: type) -> int:
 
     def over_rows(z, delta, stride, width, target, index, losses, hits, rows, grain, scale, space, x, t):
         # What is missing of a grain is its last row once more.
+        count = 1 if labels else width
         for r in range(0, grain, step):
             for c in range(0, width, step):
                 transpose(z + (r * stride + c) * size, x + (c * grain + r) * size, stride, grain, rows - r, width - c)
-        for r in range(grain):
-            row = min(r, rows - 1)
-            if labels:
-                t[r] = F(target[index[row]])
-            else:
-                for c in range(width):
-                    t[c * grain + r] = target[index[row] * width + c]
+        for c in range(count):
+            for r in range(grain):
+                t[c * grain + r] = F(target[index[min(r, rows - 1)] * count + c])
         over_columns(at_address(t, x), t, width, grain, losses, hits, space, scale)
         for c in range(0, width if delta != 0 else 0, step):
             for r in range(0, rows, step):

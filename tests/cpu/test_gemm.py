@@ -177,12 +177,13 @@ def test_update_in_place(F: type) -> None:
 
 
 @pytest.mark.parametrize("F", TYPES)
-def test_broadcast_row_of_ones(F: type) -> None:
+@pytest.mark.parametrize("k", [37, 2 * gemm.LONGEST, 2 * gemm.LONGEST + 3])
+def test_broadcast_row_of_ones(F: type, k: int) -> None:
     # The gradient of a bias: A is one number, 1, read with both strides 0.
-    dz = np.random.default_rng(0).standard_normal((37, 21)).astype(F)
+    dz = np.random.default_rng(0).standard_normal((k, 21)).astype(F)
     one, out = np.ones(1, F), np.full(21, np.nan, F)
-    product(F)(one.ctypes.data, 0, 0, dz.ctypes.data, 21, out.ctypes.data, 21, out.ctypes.data, 21, 1, 21, 37, 1.0, 0.0)
-    np.testing.assert_allclose(out, dz.astype(float).sum(0), rtol=0, atol=40 * np.finfo(F).eps * 10)
+    product(F)(one.ctypes.data, 0, 0, dz.ctypes.data, 21, out.ctypes.data, 21, out.ctypes.data, 21, 1, 21, k, 1.0, 0.0)
+    np.testing.assert_allclose(out, dz.astype(float).sum(0), rtol=0, atol=10 * (k + 3) * np.finfo(F).eps)
 
 
 @pytest.mark.parametrize("F", TYPES)
