@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.compiler import inlined, inner
-from fastnn.cpu.primitives import begin_again, call, copy, take
+from fastnn.cpu.primitives import begin_again, call, copy, move, take
 
 # Of a row of Work.matrices: the fields of plan.Matrix.
 WEIGHT, ROWS_IN, COLUMNS, BIAS, X, X_ROW, X_SKIP, DZ, DZ_ROW, DZ_SKIP, STEPS, TURNED = range(12)
@@ -199,7 +199,7 @@ def some_rows(net, work, data, index, low, high, scale, step, worker):
     loss_rows(net, work, data, index, low, high, scale, worker)
     backward_rows(net, work, low, high, step)
     if work.partial.size > 0:
-        gradient_rows(net, work, low, high)
+        gradient_rows(net, work, low, high, worker)
     else:
         sheet_rows(net, work, low, high)
 
@@ -277,7 +277,7 @@ def sheet_rows(net, work, low, high):
 
 
 @inner
-def gradient_rows(net, work, low, high):
+def gradient_rows(net, work, low, high, worker):
     """The gradient of rows low .. high, which are a span, to its place in work.partial."""
     F, base, one = net.one.itemsize, work.buffer.ctypes.data, net.one.ctypes.data + net.one.itemsize
     to = work.partial.ctypes.data + low // work.span * work.partial.shape[1] * F
@@ -287,8 +287,17 @@ def gradient_rows(net, work, low, high):
         x = base + (work.inputs[layer] + low * net.strides[layer]) * F
         dz = base + (work.deltas[layer + 1] + low * stride) * F
         weight, bias = to + net.weight[layer] * F, to + net.bias[layer] * F
-        call(net.gemm, (x, 1, net.strides[layer], dz, stride, net.panel, base, 0, weight, fan_out,
-                        fan_in, fan_out, high - low, net.one[1], net.one[0]))  # fmt: skip
+        if fan_out * 2 <= net.vectors[layer + 1] and fan_in > fan_out:
+            # Rows of fan_out numbers leave half a vector empty: dz^T x, whose elements are the same bits, and turned.
+            turned = net.scratch.ctypes.data + 2 * worker * ROWS * net.widest * F
+            call(net.gemm, (dz, 1, stride, x, net.strides[layer], net.panel, base, 0, turned, fan_in,
+                            fan_out, fan_in, high - low, net.one[1], net.one[0]))  # fmt: skip
+            for i in range(fan_in):
+                for o in range(fan_out):
+                    move(weight + (i * fan_out + o) * F, turned + (o * fan_in + i) * F, net.one[0])
+        else:
+            call(net.gemm, (x, 1, net.strides[layer], dz, stride, net.panel, base, 0, weight, fan_out,
+                            fan_in, fan_out, high - low, net.one[1], net.one[0]))  # fmt: skip
         call(net.gemm, (one, 0, 0, dz, stride, net.panel, base, 0, bias, fan_out,
                         1, fan_out, high - low, net.one[1], net.one[0]))  # fmt: skip
 
