@@ -208,7 +208,7 @@ def score(table, size, data, loss, losses, hits, columns, counting, sums, scale,
 # ---- from the caller's own compiled code -----------------------------------------------------------------------------
 
 
-def predict(net, x, out):
+def predict(net: Any, x: np.ndarray, out: np.ndarray) -> None:
     """out (n, fan_out) <- outputs of the last layer for x (n, fan_in), inside the caller's own compiled code.
 
     Both C-contiguous and of the network's type, or it does not compile; raises ValueError when the sizes do not fit.
