@@ -32,7 +32,7 @@ from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from fastnn.linking import InnerCompiler, OuterCompiler, without_bitcode
+from fastnn.linking import InnerCompiler, OuterCompiler, parse_when_called, without_bitcode
 
 # "contract" lets LLVM fuse a multiply and an add; "nsz" ignores the sign of zero. NaN and Inf keep their meaning
 # (no nnan, ninf), sums keep their order (no reassoc), and no "arcp": LLVM then divides vectors by an estimated
@@ -264,13 +264,15 @@ class DiskCache(_Cache):
         if data.library.has_dynamic_globals:
             return b""
         library, *rest = data._reduce()
-        return dumps((without_bitcode(library), *rest))  # type: ignore[no-untyped-call]
+        bitcode = library[2][1]
+        return dumps((bitcode, without_bitcode(library), *rest))  # type: ignore[no-untyped-call]
 
     @staticmethod
     def rebuilt(target_context: Any, found: Any) -> Any:
         """The compiled code again, from what the bytes hold."""
-        built = CompileResult._rebuild(target_context, *found)  # type: ignore[no-untyped-call]
-        built.library._shared_module = None  # names without code: Numba then says that nothing can be linked to it
+        bitcode, *rest = found
+        built = CompileResult._rebuild(target_context, *rest)  # type: ignore[no-untyped-call]
+        parse_when_called(built.library, bitcode)
         return built
 
     @staticmethod

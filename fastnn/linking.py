@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,11 +40,14 @@ class _Own(JITCodeLibrary):
         super()._finalize_final_module()  # type: ignore[no-untyped-call]
 
 
-def without_bitcode(library: tuple[str, str, tuple[bytes, bytes]]) -> tuple[str, str, tuple[bytes, bytes]]:
-    """What Numba keeps of a library, with names in place of the code that callers would inline.
+Stored = tuple[str, str, tuple[bytes, bytes]]
 
-    Nothing compiled calls a kernel: parsing its code again took 20 ms of a first step and 6 MB. Names that it defines
-    are those that Python asks for, names that it declares are of what it calls.
+
+def without_bitcode(library: Stored) -> Stored:
+    """What Numba keeps of a library, with names in place of the code that callers inline.
+
+    Few kernels have callers that are compiled, and parsing that code took 20 ms of a first step and 6 MB. Names that it
+    defines are those that Python asks for, names that it declares are of what it calls.
     """
     name, kind, (machine_code, bitcode) = library
     module = parse_bitcode(bitcode)
@@ -53,6 +57,11 @@ def without_bitcode(library: tuple[str, str, tuple[bytes, bytes]]) -> tuple[str,
     called = [found.name for found in module.functions if found.is_declaration]
     names += [f'declare void @"{found}"()' for found in called if not found.startswith("llvm.")]
     return name, kind, (machine_code, parse_assembly("\n".join(names)).as_bitcode())
+
+
+def parse_when_called(library: Any, bitcode: bytes) -> None:
+    """Give a library made of machine code and names its code, to be parsed for the first caller that is compiled."""
+    library._get_module_for_linking = lru_cache(None)(partial(parse_bitcode, bitcode))
 
 
 class InnerCompiler(Compiler):
