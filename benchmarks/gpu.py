@@ -7,7 +7,7 @@ parameters against the CPU in float64, every activation, loss, optimizer and cel
 same bits twice, the tests' GPU part, and compute-sanitizer (memcheck and racecheck) where it is installed. Then
 timings, with nothing beside them: a training step, in float32 and TF32, beside PyTorch eager (of a recurrent network:
 cuDNN), compiled and in a CUDA graph and JAX's scan, whichever are installed. What the engine must show is on the page
-with its figure, or as not taken. The page is written as results come; what there is no time for is said there.
+(gpu_page.py), or that it was not taken. The page is written as results come; what there is no time for is said there.
 
 `--tiny` is a rehearsal of the whole script in Numba's simulator, with small numbers; peers then compute on the CPU.
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shutil
 import signal
@@ -24,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -37,19 +36,14 @@ import fastnn as fnn
 from benchmarks import recurrent
 from benchmarks.frameworks import jax_scan, start, torch_network
 from benchmarks.gpu_checks import PARTS
+from benchmarks.gpu_page import NARROW, ROWS_OF_IMAGES, WIDE, WIDEST, Page
 from benchmarks.recurrent import Sequences
 from benchmarks.table import OPTIMIZERS, Work
 from fastnn.cuda.target import SIMULATED
-from fastnn.doctor import findings
 
 # Seconds for all, and for the checks: nothing new begins after that. The simulator is not in a hurry.
 BUDGET, CHECKS = (3600.0, 3600.0) if SIMULATED else (450.0, 220.0)
-LIMITS = {"float32": 1e-5, "float64": 1e-11}
 ROUNDS = 7
-
-NARROW = [Work((64, 64, 64, 64, 10), "relu", batch) for batch in (128, 1024, 16384)]
-WIDE, WIDEST = Work((784, 512, 512, 10), "relu", 128), Work((784, 2048, 2048, 10), "relu", 4096)
-ROWS_OF_IMAGES = recurrent.SEQUENCES["28x28-128-10"]
 STEPS: list[Work | Sequences] = [WIDE, ROWS_OF_IMAGES, *NARROW, WIDEST, Work((784, 128, 10), "relu", 64)]
 TINY: list[Work | Sequences] = [Work((6, 5, 3), "relu", 4), Sequences(2, 3, 4, 4, outputs=3)]
 
@@ -128,7 +122,7 @@ def check(page: Page, tiny: bool) -> None:
                 printed = "{}"
             for what, number in json.loads(printed).items():
                 if name == "accuracy":
-                    page.others[what] = f"{number:.2%}"
+                    page.accuracy[what] = number
                 elif name == "bits":
                     page.others[what] = "FAILED" if number else "passed"
                 else:
@@ -201,6 +195,7 @@ def torch_steps(kind: str, tf32: bool, work: Work | Sequences, x: np.ndarray, y:
     if kind == "graph":
         x_there, y_there = xs[0].clone(), ys[0].clone()
         side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
                 step(x_there, y_there)
@@ -305,91 +300,20 @@ def cost_of_watching(tiny: bool) -> float:
     return 1 - statistics.median(watched) / statistics.median(alone)
 
 
-# ---- the page --------------------------------------------------------------------------------------------------------
-
-Table = dict["Work | Sequences", dict[str, "float | str"]]
-
-
-def targets(table: Table) -> Iterator[tuple[str, bool | None]]:
-    """What the engine must show, and whether it does; None: there is no figure."""
-
-    def seconds(work: Work | Sequences, name: str) -> float:
-        found = table.get(work, {}).get(name)
-        return found if isinstance(found, float) else math.nan
-
-    def against(work: Work | Sequences, peer: str, times: float) -> bool | None:
-        ratio = seconds(work, peer) / seconds(work, "fastnn")
-        return None if math.isnan(ratio) else ratio >= times
-
-    step = seconds(WIDE, "fastnn")
-    yield "784-512-512-10, batch 128: under 30 us", None if math.isnan(step) else step < 30e-6
-    yield "the same: 3 times PyTorch's CUDA graph", against(WIDE, "PyTorch graph", 3)
-    for work in NARROW:
-        yield f"width 64, batch {work.batch}: 10 times PyTorch eager", against(work, "PyTorch eager", 10)
-        yield f"width 64, batch {work.batch}: 3 times PyTorch's CUDA graph", against(work, "PyTorch graph", 3)
-    wide = "784-2048-2048-10, batch 4096: level with PyTorch eager (0.95 or more)"
-    yield wide, against(WIDEST, "PyTorch eager", 0.95)
-    yield "28x28-128-10, batch 64: 3 times cuDNN through PyTorch", against(ROWS_OF_IMAGES, "PyTorch eager", 3)
-
-
-def label(work: Work | Sequences) -> str:
-    if isinstance(work, Sequences):
-        return f"{work.time}x{work.features}-{work.units}-{work.outputs} recurrent, batch {work.batch}"
-    return f"{'-'.join(map(str, work.sizes))}, batch {work.batch}"
-
-
-class Page:
-    """What has been found so far; `write` writes all of it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._machine = path, [f"- {name}: {found}" for name, found in findings()]
-        self.checks: dict[str, dict[str, float]] = {}
-        self.others: dict[str, str] = {}
-        self.table: Table = {}
-        self.watching: str = "not taken"
-
-    def lines(self) -> Iterator[str]:
-        yield "# fastnn on a GPU\n\nWritten by `python -m benchmarks.gpu`.\n"
-        yield from self._machine
-        yield "\n## What it must show\n"
-        for what, shown in targets(self.table):
-            yield f"- {what}: {'not taken' if shown is None else 'yes' if shown else 'no'}"
-        yield "\n## A training step, microseconds\n\nSGD, cross entropy; medians of turns. JAX multiplies in TF32.\n"
-        names = [*QUICK, *SLOW]
-        yield f"| network | {' | '.join(names)} |\n|---|{'---|' * len(names)}"
-        for work, found in self.table.items():
-            cells = [f"{v * 1e6:.1f}" if isinstance(v := found.get(name, "not taken"), float) else v for name in names]
-            yield f"| {label(work)} | {' | '.join(cells)} |"
-        yield f"\nSnapshots 30 times a second cost {self.watching} of the time."
-        yield "\n## Checks\n"
-        for name, ended in sorted(self.others.items()):
-            yield f"- {name}: {ended}"
-        yield "\nRelative error against the CPU in float64 (of trained parameters: a tenth of it).\n"
-        yield "| check | float32 | float64 | |\n|---|---|---|---|"
-        for name, errors in sorted(self.checks.items()):
-            fine = all(error <= LIMITS[dtype] for dtype, error in errors.items())
-            cells = [f"{errors[dtype]:.1e}" if dtype in errors else "not taken" for dtype in LIMITS]
-            yield f"| {name} | {' | '.join(cells)} | {'passed' if fine else 'FAILED'} |"
-        yield f"\nTook {time.perf_counter() - began:.0f} s so far."
-
-    def write(self) -> None:
-        self._path.write_text("\n".join(self.lines()) + "\n")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, default=Path(__file__).with_name("GPU.md"))
     parser.add_argument("--tiny", action="store_true", help="a rehearsal with small numbers, in Numba's simulator too")
     options = parser.parse_args()
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX takes most of the GPU's memory otherwise
-    page = Page(options.page)
+    page = Page(options.page, [*QUICK, *SLOW], began)
     check(page, options.tiny)
     for contenders in (QUICK, SLOW):
         for work in TINY if options.tiny else STEPS:
             page.table.setdefault(work, {}).update(timings(work, contenders, options.tiny))
             page.write()
         if contenders is QUICK and left() > 25:
-            page.watching = f"{cost_of_watching(options.tiny):.1%}"
+            page.watching = cost_of_watching(options.tiny)
     page.write()
     text = options.page.read_text()
     print(text)
