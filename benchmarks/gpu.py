@@ -28,15 +28,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 import fastnn as fnn
-from benchmarks import recurrent
-from benchmarks.frameworks import jax_scan, start, torch_network
 from benchmarks.gpu_checks import PARTS
-from benchmarks.gpu_page import NARROW, ROWS_OF_IMAGES, WIDE, WIDEST, Page
+from benchmarks.gpu_page import NARROW, ROWS_OF_IMAGES, WIDE, WIDEST, Page, label
+from benchmarks.gpu_peers import Step, jax_steps, torch_steps
 from benchmarks.recurrent import Sequences
 from benchmarks.table import OPTIMIZERS, Work
 from fastnn.cuda.target import SIMULATED
@@ -74,22 +72,36 @@ net = fnn.Network([12, wide, 10], device="cuda", precision="tf32")
 net.fit(x, y, batch_size=batch)
 """
 
+# The large tiles: of whole vectors and of rows that are none, with a batch of few rows at the end.
+LARGE = """
+import sys, numpy as np, fastnn as fnn
+rows, *widths = map(int, sys.argv[1:])
+x, y = np.random.default_rng(0).standard_normal((rows + 5, widths[0])), np.arange(rows + 5) % 10
+for last in (widths[-1], widths[-1] - 3):
+    for precision in ("float", "tf32"):
+        net = fnn.Network([*widths[:-1], last, 10], device="cuda", precision=precision)
+        net.fit(x, y, batch_size=rows, shuffle=False)
+        net(x[:3]), net.gradient(x, y)
+"""
+
 
 def programs(tiny: bool) -> dict[str, list[str]]:
     """What is run for the checks, by name."""
     python, sanitizer = sys.executable, shutil.which("compute-sanitizer")
     small = [python, "-c", SMALL, *(("5", "2", "3") if tiny else ("40", "33", "140"))]
+    large = [python, "-c", LARGE, *(("4", "2", "5", "6") if tiny else ("4096", "784", "2048", "2048"))]
     found = {part: [python, "-m", "benchmarks.gpu_checks", part, *["--tiny"] * tiny] for part in PARTS}
     tests = [python, "-m", "pytest", "-q", "-n", "0", "-m", "not slow"]
     if tiny:
         found["tests"] = [*tests, "tests/test_cuda.py", "-k", "another_device or without_the_package"]
-        found["the sanitizers' program"] = small
+        found |= {"the sanitizers' program": small, "the same with large tiles": large}
     else:
         found["tests"] = [*tests, "tests/test_cuda.py"]
         found["tests of machine code"] = [*tests, "tests/test_cuda_compiled.py"]
     for tool in ("memcheck", "racecheck"):
-        options = ["--tool", tool, "--error-exitcode", "1"]
-        found[f"compute-sanitizer {tool}"] = [] if sanitizer is None else [sanitizer, *options, *small]
+        for name, program in (("", small), (", large tiles", large)):
+            options = ["--tool", tool, "--error-exitcode", "1"]
+            found[f"compute-sanitizer {tool}{name}"] = [] if sanitizer is None else [sanitizer, *options, *program]
     return found
 
 
@@ -132,8 +144,6 @@ def check(page: Page, tiny: bool) -> None:
 
 # ---- timings ---------------------------------------------------------------------------------------------------------
 
-Step = Callable[[int], Any]  # trains so many steps and waits for them
-
 
 def fastnn_steps(tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
     net = work.network() if isinstance(work, Sequences) else fnn.Network(list(work.sizes), activation=work.activation)
@@ -144,91 +154,6 @@ def fastnn_steps(tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarra
     )  # fmt: skip
     runner.prepare()
     return lambda steps: runner.run(steps, OPTIMIZERS["sgd"].lr)
-
-
-def torch_model(work: Work | Sequences) -> Any:
-    """The network in PyTorch; a recurrent layer is cuDNN's there. Its weights have no say in the time."""
-    import torch
-
-    if isinstance(work, Work):
-        return torch_network(work.sizes, work.activation, start(work))
-
-    class LastStep(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = torch.nn.RNN(work.features, work.units, batch_first=True)
-            self.linear = torch.nn.Linear(work.units, work.outputs)
-
-        def forward(self, x: Any) -> Any:
-            return self.linear(self.rnn(x)[0][:, -1])
-
-    return LastStep()
-
-
-def torch_steps(kind: str, tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
-    import torch
-
-    def choose_precision() -> None:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-
-    choose_precision()  # a graph keeps what it was captured with
-    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if where.type == "cpu" and (kind == "graph" or not SIMULATED):
-        raise ImportError("PyTorch sees no GPU")
-    net = torch_model(work).to(where)
-    updates = torch.optim.SGD(net.parameters(), lr=OPTIMIZERS["sgd"].lr, fused=True)
-    criterion = torch.nn.CrossEntropyLoss()
-    xs = torch.from_numpy(x).to(where).split(work.batch)
-    ys = torch.from_numpy(y).to(where).split(work.batch)
-
-    def forward(xb, yb):
-        return criterion(net(xb), yb)
-
-    if kind == "compile":
-        forward = torch.compile(forward)
-
-    def step(xb, yb):
-        updates.zero_grad(set_to_none=kind != "graph")
-        forward(xb, yb).backward()
-        updates.step()
-
-    if kind == "graph":
-        x_there, y_there = xs[0].clone(), ys[0].clone()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                step(x_there, y_there)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step(x_there, y_there)
-
-        def step(xb, yb):
-            x_there.copy_(xb)
-            y_there.copy_(yb)
-            graph.replay()
-
-    def run(steps: int) -> None:
-        choose_precision()  # again: the contenders of one round differ in it
-        for s in range(steps):
-            step(xs[s % len(xs)], ys[s % len(ys)])
-        if where.type == "cuda":
-            torch.cuda.synchronize()
-
-    return run
-
-
-def jax_steps(work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
-    import jax
-
-    if jax.default_backend() != "gpu" and not SIMULATED:
-        raise ImportError("JAX sees no GPU")
-    if isinstance(work, Sequences):
-        contender = recurrent.jax_scan(work, x, y)
-    else:
-        contender = jax_scan(work, start(work), x, y, "sgd")
-    return lambda steps: contender.train(max(1, steps // work.steps))
 
 
 QUICK: dict[str, Callable[..., Step]] = {
@@ -273,7 +198,11 @@ def timings(work: Work | Sequences, contenders: dict[str, Callable[..., Step]], 
     for _ in range(1 if tiny else ROUNDS):
         for name, (step, steps) in ready.items():
             once = time.perf_counter()
-            step(steps)
+            try:
+                step(steps)
+            except Exception as reason:
+                reason.add_note(f"{name} in {label(work)}; a GPU that is lost may be so by one before it, see {found}")
+                raise
             seconds[name].append((time.perf_counter() - once) / steps)
     return found | {name: statistics.median(values) for name, values in seconds.items()}
 

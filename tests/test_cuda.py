@@ -228,3 +228,24 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["doctor", "--all"])
     assert "unknown argument '--all' (`fastnn doctor --help`" in capsys.readouterr().err
+
+
+@needs_numba_cuda
+def test_what_a_graph_of_the_benchmarks_was_captured_with_stays(python: Python) -> None:
+    code = """
+import sys, weakref
+from unittest.mock import MagicMock
+sys.path.append(sys.argv[1])
+sys.modules["torch"] = MagicMock()
+from benchmarks.gpu_peers import in_graph
+class Parameters(list): pass
+def contender():
+    parameters = Parameters()
+    def step(xb, yb): parameters.append(xb)
+    return in_graph(step, MagicMock(), MagicMock()), weakref.ref(parameters)
+replay, parameters = contender()
+replay(1, 2)
+print(len(parameters()))
+"""
+    out, _ = python(code, str(HERE.parent), NUMBA_ENABLE_CUDASIM="1")
+    assert out.strip() == "4"
