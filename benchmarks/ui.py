@@ -82,6 +82,8 @@ def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[
             last, took = session.view.snapshot, time.perf_counter() - began
             result["drawing"] = (time.thread_time() - worked) / took
             result.update(rate=(last.step - first.step) / took, lags=lags.tolist(), grown=resident() - memory)
+            if session.view.state != "running":
+                raise RuntimeError(f"{session.view.state} at step {last.step}: {session.view.message}")
         app.exit()
 
     app.call_after_refresh(lambda: app.run_worker(drive()))
