@@ -80,10 +80,12 @@ def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[
                 await asyncio.sleep(pause)
                 lags.append(time.perf_counter() - before - pause)
             last, took = session.view.snapshot, time.perf_counter() - began
-            result["drawing"] = (time.thread_time() - worked) / took
-            result.update(rate=(last.step - first.step) / took, lags=lags.tolist(), grown=resident() - memory)
+            drawing = (time.thread_time() - worked) / took
             if session.view.state != "running":
                 raise RuntimeError(f"{session.view.state} at step {last.step}: {session.view.message}")
+            result.update(
+                rate=(last.step - first.step) / took, lags=lags.tolist(), grown=resident() - memory, drawing=drawing
+            )
         app.exit()
 
     app.call_after_refresh(lambda: app.run_worker(drive()))
@@ -277,8 +279,9 @@ def main() -> None:
     os.environ |= {"FASTNN_UI_MODE": options.mode, "FASTNN_UI_DATA": options.data}
     if options.child:
         result = child(options.part, threads[0], options.seconds, options.limit)
-        with open(os.environ["FASTNN_UI_RESULT"], "w") as file:
-            json.dump(result, file)
+        if result:
+            with open(os.environ["FASTNN_UI_RESULT"], "w") as file:
+                json.dump(result, file)
         return
     for part in [options.part] if options.part else ["rate", "lag", "key", "start", "memory"]:
         measure(part, threads, options.seconds, options.rounds, options.limit)
