@@ -196,6 +196,26 @@ assert after.step == before.step and all((a == b).all() for a, b in zip(before.a
     assert out.strip() == "[3, 1, 1]"
 
 
+@needs_numba_cuda
+def test_ctrl_c_waits_for_the_graphs_that_run(python: Python) -> None:
+    code = """
+from types import SimpleNamespace
+from fastnn.cuda.graphs import Graphs
+done, graphs = [], Graphs(None, None)
+def launch(stream):
+    if done:
+        raise KeyboardInterrupt
+    done.append("launched")
+graphs._recorded = dict.fromkeys((64, 8, 1), SimpleNamespace(launch=launch))
+graphs.recording, graphs._stream = True, SimpleNamespace(sync=lambda: done.append("waited"))
+try:
+    graphs.run(9)
+except KeyboardInterrupt:
+    print(*done)
+"""
+    assert python(code, NUMBA_ENABLE_CUDASIM="1")[0].split() == ["launched", "waited"]
+
+
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fnn.cuda, "find_spec", lambda name: None)
     assert main(["train", "--device", "cuda", "--no-keep"]) == 2

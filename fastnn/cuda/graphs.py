@@ -43,11 +43,13 @@ class Graphs:
                 self._launch(s)
             return
         cuda.synchronize()  # the graphs' stream does not wait for what was copied on the default one
-        for length in LENGTHS:
-            for _ in range(steps // length):
-                self._recorded[length].launch(self._stream)
-            steps %= length
-        self._stream.sync()
+        try:
+            for length in LENGTHS:
+                for _ in range(steps // length):
+                    self._recorded[length].launch(self._stream)
+                steps %= length
+        finally:  # after Ctrl-C, too: what is brought back then goes by the default stream, which waits for no other
+            self._stream.sync()
 
     def _record(self, length: int) -> Any:
         from cuda.core import Device
