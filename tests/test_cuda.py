@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,16 @@ def test_every_kernel_computes_what_the_cpu_does(python: Python, arguments: tupl
         assert wanted | {f"optimizer {optimizer}" for optimizer in every_optimizer()} < set(found)
     assert len(found) >= 4
     assert {name: error for name, error in found.items() if not error <= LIMITS[arguments[0]]} == {}
+
+
+@needs_numba_cuda
+def test_no_place_is_outside_its_array(python: Python) -> None:
+    """Of threads at the corners of grids; batches and widths fill no tile, and rows are or are not whole vectors."""
+    wide, narrow = {"layers": [20, 133, 132, 10]}, {"layers": [20, 33, 10], "batch": 515, "rows": 520}
+    cases: list[dict[str, Any]] = [wide | {"batch": 270, "rows": 275}, narrow]
+    cases += [wide | {"batch": 131, "rows": 136, "large": True, "tf32": tf32} for tf32 in (False, True)]
+    code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('addresses', run_name='__main__')"
+    assert int(python(code, str(HERE), "37", *map(json.dumps, cases))[0]) > 3000
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,249 @@
+"""The CUDA engine's own arithmetic of places, thread by thread in plain Python, for networks of any size.
+
+    python addresses.py EVERY '{"layers": [784, 2048, 2048, 10], "batch": 4096, "rows": 4101}' ...
+
+The host's side is the engine's, and so are tiles, grids and kernels, for a GPU and not for the simulator. An array
+raises where a place is outside it (NumPy takes a negative one from its end), a vector of 16 bytes where it does not
+begin at a multiple of them, an unsigned number where it does not fit into 32 bits. Of each launch the blocks at the
+corners of the grid run, and of each of them the first and the last thread and of the others one in EVERY. Formulas are
+left out. Prints how many threads ran.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+def unsigned(number: Any) -> int:
+    """np.uint32 that does not wrap around."""
+    if not 0 <= number < 2**32:
+        raise OverflowError(f"{number} in 32 bits")
+    return int(number)
+
+
+Regions = list[tuple[int, int]]
+APART = 32 * 1009  # numbers between the arrays of a buffer
+
+
+class Memory:
+    """An array, or a part of one from `start` on, of which every place is checked; if it is in `regions`, too."""
+
+    def __init__(self, array: np.ndarray, start: int = 0, regions: Regions | None = None) -> None:
+        self.regions = regions
+        self.array, self.start, self.size, self.shape, self.dtype = array, start, array.size, array.shape, array.dtype
+
+    def _checked(self, place: Any) -> Any:
+        for at, size in zip(place if isinstance(place, tuple) else (place,), self.shape, strict=False):
+            if not 0 <= at < size:
+                raise IndexError(f"place {at} of {size}")
+        if self.regions is not None and not any(begin <= self.start + place < end for begin, end in self.regions):
+            raise IndexError(f"place {self.start + place} between {self.regions}")
+        return place
+
+    def __getitem__(self, place: Any) -> Any:
+        last = place[-1] if isinstance(place, tuple) else place
+        if isinstance(last, slice):
+            begin, end = last.start or 0, self.shape[-1] if last.stop is None else last.stop
+            if not 0 <= begin <= end <= self.shape[-1]:
+                raise IndexError(f"places {begin} to {end} of {self.shape[-1]}")
+            return Memory(self.array[place], self.start + begin, self.regions)
+        found = self.array[self._checked(place)]
+        return Memory(found) if isinstance(found, np.ndarray) else found.item()
+
+    def __setitem__(self, place: Any, number: Any) -> None:
+        self.array[self._checked(place)] = number
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def copy_to_device(self, values: Any) -> None:
+        values = getattr(values, "array", values)
+        assert values.shape == self.shape, (values.shape, self.shape)
+        self.array[...] = values
+
+    def copy_to_host(self, into: np.ndarray | None = None) -> np.ndarray:
+        if into is None:
+            return self.array.copy()
+        into[...] = self.array
+        return into
+
+
+class Local(dict[Any, Any]):
+    """A thread's own array: a place that is made of what was never put there does not fit into anything."""
+
+    def __init__(self, shape: Any) -> None:
+        places = range(shape) if isinstance(shape, int) else itertools.product(*map(range, shape))
+        super().__init__(dict.fromkeys(places, math.nan))
+
+    def __setitem__(self, place: Any, number: Any) -> None:
+        if place not in self:
+            raise IndexError(f"place {place} of a thread's own")
+        super().__setitem__(place, number)
+
+
+class Gpu:
+    """What kernels and the host's side ask Numba's CUDA target for."""
+
+    def __init__(self, every: int) -> None:
+        self.every, self.threads, self.buffers = every, 0, dict[Any, Regions]()
+        self.threadIdx, self.blockIdx, self.gridDim = (SimpleNamespace(x=0, y=0) for _ in range(3))
+        self.shared, self.local = SimpleNamespace(array=self._shared), SimpleNamespace(array=self._local)
+        self.atomic = SimpleNamespace(add=self._add)
+
+    def _shared(self, shape: Any, kind: Any, alignment: int | None = None) -> Memory:
+        code = sys._getframe(1)
+        where = code.f_code.co_filename, code.f_lineno
+        if where not in self._block:
+            self._block[where] = Memory(np.zeros(shape))
+        return self._block[where]
+
+    def _local(self, shape: Any, kind: Any) -> Local:
+        return Local(shape)
+
+    def _add(self, array: Memory, place: Any, number: int) -> int:
+        array[place] += 0
+        return self.gridDim.y - 1  # each block is the last one to come
+
+    def syncthreads(self) -> None: ...
+
+    threadfence = synchronize = syncthreads
+
+    def device_array(self, shape: Any, kind: Any) -> Memory:
+        return Memory(np.zeros(shape, kind), regions=self.buffers.get(shape))
+
+    def to_device(self, array: np.ndarray) -> Memory:
+        return Memory(array.copy())
+
+    def kernel(self, threads: int, *made_from: Any, blocks: int = 2) -> Any:
+        return lambda function: Kernel(self, function, threads)
+
+    def launch(self, function: Any, grid: Any, threads: int, arguments: tuple[Any, ...]) -> None:
+        across = (*grid, 1) if isinstance(grid, tuple) else (grid, 1)
+        self.gridDim.x, self.gridDim.y = across[:2]
+        for block in itertools.product(*({0, size - 2, size - 1} - {-1} for size in across[:2])):
+            self.blockIdx.x, self.blockIdx.y = block
+            self._block: dict[Any, Memory] = {}
+            for thread in sorted({*range(0, threads, self.every), threads - 1}):
+                self.threadIdx.x, self.multiplied, self.threads = thread, set(), self.threads + 1
+                try:
+                    function(*arguments)
+                except (IndexError, KeyError, OverflowError, TypeError) as reason:
+                    reason.add_note(f"{function.__name__}, grid {grid}, block {block}, thread {thread}")
+                    raise
+
+
+class Kernel:
+    def __init__(self, gpu: Gpu, function: Any, threads: int) -> None:
+        self._gpu, self._function, self._threads = gpu, function, threads
+
+    def __getitem__(self, launch: Any) -> Any:
+        grid, threads = launch[:2]
+        assert threads == self._threads
+        return lambda *arguments: self._gpu.launch(self._function, grid, threads, arguments)
+
+
+def stand_in(gpu: Gpu) -> None:
+    """Let the engine's modules, which are not yet imported, be made with what is here."""
+    from fastnn.cuda import target
+
+    target.cuda, target.kernel = gpu, gpu.kernel  # type: ignore[assignment]
+    target.device = target.plain = target.callee = lambda function: function  # type: ignore[assignment]
+    from fastnn.cuda import formulas, tensor, vectors
+
+    V = vectors.BYTES // 4
+
+    def load(array: Any, at: Any, into: Any, place: Any) -> None:
+        if (array.start + at) % V:
+            raise IndexError(f"a vector at {array.start} + {at}")
+        for i in range(V):
+            into[place + i] = array[at + i]
+
+    def store(array: Any, at: Any, values: Any, place: Any) -> None:
+        if (array.start + at) % V:
+            raise IndexError(f"a vector at {array.start} + {at}")
+        for i in range(V):
+            array[at + i] = values[place + i]
+
+    vectors.load, vectors.store = load, store
+    vectors.aligned = lambda array, row: array.start % V == 0 and row % V == 0
+    tensor.rounded, tensor.multiply = lambda x: x, lambda *numbers: numbers[6:]
+    formulas.activations = lambda F: (lambda code, x, slope: x, lambda code, y, slope: 1.0)
+    formulas.dropout = lambda F: lambda x, *rest: x
+    formulas.rule = lambda name, F: lambda w, g, m, v, c: (w, m, v)
+
+    def over_columns(z: Any, target: Any, width: Any, step: int, lost: Any, hit: Any, space: Any, part: Any) -> None:
+        for c in range(width):
+            z[c] = z[c] * 0
+        lost[0], hit[0], space[0], space[1] = target[0], 0, 0, 0
+
+    formulas.loss = lambda name, F: over_columns
+    from fastnn.cuda import fused, head, layout, memory, phases, products, weights
+
+    for module in (fused, head, phases, weights):
+        module.U = unsigned
+    products.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
+    memory.room = lambda: 2**40
+    take = layout.Space.take
+
+    def take_apart(space: Any, rows: int, units: int) -> int:
+        begin, found = take(space, rows, units), vars(space).setdefault("regions", [])
+        found.append((begin, begin + rows * units))
+        space.end += APART
+        gpu.buffers[space.end] = found
+        return begin
+
+    layout.Space.take = take_apart  # type: ignore[method-assign]
+    multiply = products._multiply
+
+    def once(F: type, shape: Any) -> Any:
+        """A slab's places in shared memory depend on where it begins, in one of two places, and on nothing else."""
+        add_slab = multiply(F, shape)
+
+        def add(memory: Any, a: Any, b: Any, within: Any, sums: Any) -> None:
+            if (a, b) not in gpu.multiplied:
+                gpu.multiplied.add((a, b))
+                add_slab(memory, a, b, within, sums)
+
+        return add
+
+    products._multiply = once
+
+
+def check(gpu: Gpu, layers: list[int], batch: int, rows: int, *, tf32: bool = False, large: bool = False) -> None:
+    """All launches of an epoch, a gradient and a validation; `large`: by the tiles of long batches and wide layers."""
+    import fastnn as fnn
+    from fastnn.cuda import engine, shapes, weights
+
+    if large:
+        shapes.MANY = weights.LONG = weights.WIDE = 1
+    net = fnn.Network(layers)
+    data = np.zeros((rows, layers[0]), np.float32), np.zeros(rows, np.int64)
+    runner = engine.Runner(
+        net.architecture._replace(tf32=tf32), net.storage, data, loss="cross_entropy", optimizer=fnn.Adam(),
+        batch=batch, validation=data,
+    )  # fmt: skip
+    runner.prepare()
+    for _ in range(runner.per_epoch):
+        runner._aim(runner._slots - 1)
+        runner._launch(0)
+        runner.step += 1
+    assert runner._scored is not None
+    runner._scored.score()
+
+
+def main(every: str, *cases: str) -> None:
+    stand_in(gpu := Gpu(int(every)))
+    for case in cases:
+        check(gpu, **json.loads(case))
+    sys.stdout.write(str(gpu.threads))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
