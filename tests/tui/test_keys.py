@@ -414,6 +414,18 @@ async def test_a_dialog_its_text_its_end_and_the_next_key_in_one_breath():
         assert app.session.view.rate == pytest.approx(0.025) and len(app.screen_stack) == 1
 
 
+async def test_keys_in_one_breath_are_drawn_together(monkeypatch):
+    async with opened(hold_at=200) as (pilot, app):
+        await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 200)
+        await settle(pilot)
+        plot, drawn = app.base.main, []
+        monkeypatch.setattr(plot, "draw", lambda *size: drawn.append(size) or type(plot).draw(plot, *size))
+        for _ in range(3):
+            app.base.action_cursor_left()
+        assert not drawn, "a held key would go on after it is let go"
+        await until(pilot, lambda: bool(drawn))
+
+
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 async def test_quit_leaves_at_once_when_nothing_runs(key):
     async with opened() as (pilot, app):

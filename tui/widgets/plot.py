@@ -59,6 +59,11 @@ class Plot(Widget):
         self._build()
         self.refresh()
 
+    def redraw_when_painted(self) -> None:
+        """Build the strips when the screen is painted: once for all the keys of a breath."""
+        self._strips = None
+        self.refresh()
+
     def _build(self) -> None:
         width, height = self._drawn_size = self.size
         cells = self.draw(width, height) if width > 0 and height > 0 else None

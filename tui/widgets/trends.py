@@ -127,7 +127,7 @@ class TrendPlot(Plot):
         self.display_as, self.frozen = display, frozen
         self.retitle()
         if now:
-            self.redraw()
+            self.redraw_when_painted()
 
     def switch(self, trend: str) -> None:
         """Show other curves."""
