@@ -23,7 +23,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-PATIENCE = 10  # seconds without an answer
+PATIENCE = (3, 10)  # seconds: for a connection to each of the mirror's addresses, and without an answer
 
 
 def load_mnist() -> Dataset:
@@ -51,13 +51,15 @@ def _fetch(cache: Path, given: Path | None) -> None:
             patient = pooch.HTTPDownloader(timeout=PATIENCE)
             pooch.retrieve(f"{MIRROR}/{name}", f"sha256:{known}", fname=name, path=cache, downloader=patient)
         return
+    except requests.exceptions.SSLError as error:  # there is a connection, to a proxy that reads along
+        reason = str(error)
     except (requests.ConnectionError, requests.Timeout):
         reason = "no connection"
     except (OSError, ValueError) as error:  # refused, no place to write, or another file than was expected
         reason = str(error)
     looked = f"{cache} (FASTNN_DATA is not set)" if given is None else f"{given} and {cache}"
     raise DataError(
-        f"mnist: not found in {looked}, nor could it be fetched from {MIRROR} ({reason}); expected the files "
+        f"mnist: not found, nor could it be fetched ({reason}); looked in {looked} and at {MIRROR}; expected the files "
         f"{', '.join(SHA256)} in the folder mnist of the folder that FASTNN_DATA names"
     )
 

@@ -14,9 +14,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import numpy as np
+import pooch
 import pytest
+import requests
 
 from fastnn.datasets import load, mnist
 from fastnn.errors import DataError
@@ -297,6 +300,21 @@ def test_mnist_that_is_not_what_was_expected(mirror: Mirror, places: Callable[[s
     assert not (places("cache") / (TRAIN_LABELS + ".gz")).exists()
     (mirror.folder / (TRAIN_LABELS + ".gz")).unlink()
     with pytest.raises(DataError, match=r"nor could it be fetched.*404"):
+        load("mnist")
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (requests.exceptions.SSLError("certificate verify failed"), r"\(certificate verify failed\)"),
+        (requests.ConnectTimeout("timed out"), r"\(no connection\)"),
+    ],
+)
+def test_why_mnist_was_not_fetched(
+    failure: Exception, told: str, places: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pooch, "retrieve", Mock(side_effect=failure))
+    with pytest.raises(DataError, match=f"^mnist: not found, nor could it be fetched {told}"):  # on a narrow screen
         load("mnist")
 
 
