@@ -155,9 +155,10 @@ def main(arguments: Sequence[str] = ()) -> int:
     with captured(app.session.journal):
         app.run()
     code = app.return_code or 0
-    # The last checkpoint of a large network takes its time; a compilation may take a minute.
-    if not app.session.close(timeout=0.1 if app.session.view.compiling else SAVING_SECONDS):
-        # A compilation cannot be interrupted, and the interpreter would wait for it before it ends. The
+    # The last checkpoint of a large network takes its time; a compilation may take a minute, as may data from afar.
+    view = app.session.view
+    if not app.session.close(timeout=0.1 if view.compiling or view.run is None else SAVING_SECONDS):
+        # Neither can be interrupted, and the interpreter would wait for a compilation before it ends. The
         # terminal is restored by now, and files of the cache are written whole or not at all.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -225,6 +225,20 @@ def test_a_stray_print_does_not_reach_the_terminal(open_terminal):
     assert b"stray" not in terminal.output
 
 
+def test_quitting_does_not_wait_for_data_where_there_is_nothing_to_save(open_terminal):
+    program = (
+        "import threading\n"
+        "from tui import app\n"
+        "app.SAVING_SECONDS = 3600\n"
+        "app.Engine.load = lambda *_: threading.Event().wait()\n"  # as a mirror that does not answer
+        "app.main()\n"
+    )
+    terminal = open_terminal([sys.executable, "-c", program])
+    terminal.until(rb"LOADING")
+    terminal.child.send("q")
+    assert terminal.close() == 0
+
+
 @pytest.mark.parametrize("changes", [{"LC_ALL": "C"}, {"NO_COLOR": "1"}, {"TERM": "screen", "COLORTERM": ""}])
 def test_other_terminals_are_served(open_terminal, changes):
     terminal = open_terminal(**changes)
