@@ -201,8 +201,8 @@ def timings(work: Work | Sequences, contenders: dict[str, Callable[..., Step]], 
             try:
                 step(steps)
             except Exception as reason:
-                reason.add_note(f"{name} in {label(work)}; a GPU that is lost may be so by one before it, see {found}")
-                raise
+                told = f"{name} in {label(work)}; a GPU that is lost may be so by one before it, see {found}"
+                raise RuntimeError(told) from reason
             seconds[name].append((time.perf_counter() - once) / steps)
     return found | {name: statistics.median(values) for name, values in seconds.items()}
 

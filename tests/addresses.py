@@ -135,8 +135,8 @@ class Gpu:
                 try:
                     function(*arguments)
                 except (IndexError, KeyError, OverflowError, TypeError) as reason:
-                    reason.add_note(f"{function.__name__}, grid {grid}, block {block}, thread {thread}")
-                    raise
+                    where = f"{function.__name__}, grid {grid}, block {block}, thread {thread}"
+                    raise type(reason)(f"{reason}; {where}") from reason
 
 
 class Kernel:
