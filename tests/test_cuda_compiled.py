@@ -29,6 +29,7 @@ from fastnn.cuda import (
     clipping,
     fused,
     head,
+    layout,
     phases,
     products,
     recurrent,
@@ -182,6 +183,16 @@ def assemble(ptx: str, folder: Path, stack: int) -> int:
         assert numbers.get("bytes smem", 0) <= MOST_SHARED, numbers
         registers.append(numbers["registers"])
     return max(registers)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch", "parts"),
+    [((784, 2048, 2048, 10), 4096, 2), ((64, 64, 64, 64, 10), 16384, 18), ((784, 512, 512, 10), 128, 1)],
+)
+def test_sums_have_parts_that_fill_the_gpu(sizes: tuple[int, ...], batch: int, parts: int) -> None:
+    matrices = layout.layout(fnn.Network(list(sizes)).architecture, batch, training=True).matrices
+    tiles = layout.tiles(matrices, weights.shape_for(np.float32, sizes, batch))
+    assert weights.parts_of(tiles, matrices, batch) == parts
 
 
 def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

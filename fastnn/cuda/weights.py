@@ -33,13 +33,24 @@ from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number
 
 U = np.uint32
 LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a part of the sum pays
+TURNS = 4  # of all multiprocessors, for which a sum is in parts to fill the last one: 70 MB of parts at most
+GATHERED = 0 if SIMULATED else 128  # rows of a batch that take as long as to leave a part in memory and to fetch it
 LONG, WIDE = 1024, 256  # batch and width from which large tiles keep the GPU busy
 
 
 def parts_of(tiles: np.ndarray, matrices: np.ndarray, batch: int) -> int:
-    """In how many parts the sums over a batch are taken; tiles of biases alone are no work that counts."""
+    """In how many parts the sums over a batch are taken; tiles of biases alone are no work that counts.
+
+    A block alone on a multiprocessor takes no less time than two: 384 tiles of 784-2048-2048-10 are two turns, and in
+    halves they are three of half the time.
+    """
     products = int((tiles[:, 1] < matrices[tiles[:, 0], ROWS_IN]).sum())
-    return max(1, min(BLOCKS // products, batch // LEAST_ROWS))
+
+    def rows(parts: int) -> float:
+        """What a place for a block goes through, one part after the other."""
+        return -(-parts * products // BLOCKS) * (batch / parts + (GATHERED if parts > 1 else 0))
+
+    return min(range(1, max(1, min(TURNS * BLOCKS // products, batch // LEAST_ROWS)) + 1), key=rows)
 
 
 def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -> Shape:
