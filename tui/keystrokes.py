@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.widgets import OptionList
+
+PATIENCE = 1.0  # seconds that a key may take; then the next is given, too: it may be the one that ends a stuck app
 
 _move_page = OptionList._move_page
 
@@ -33,6 +36,7 @@ class Keystrokes(App[None]):
         super().__init__()
         OptionList._move_page = _move_page_when_laid_out  # type: ignore[method-assign, assignment]
         self._typed: deque[Key | Paste] = deque()
+        self._given = 0.0
         self.typing = False  # a key is on its way
 
     @property
@@ -46,7 +50,7 @@ class Keystrokes(App[None]):
             await super().on_event(event)
             return
         self._typed.append(event)
-        if not self.typing:
+        if not self.typing or time.monotonic() - self._given > PATIENCE:
             await self._give()
 
     @property
@@ -60,6 +64,7 @@ class Keystrokes(App[None]):
         taker = self._taker
         self.typing = bool(self._typed) and taker is not None
         if self.typing:
+            self._given = time.monotonic()
             await super().on_event(self._next())
             self._come_up(taker, self._come_up_again)
 

@@ -1,5 +1,6 @@
 """Every key, driven through Textual's Pilot on the fake trainer."""
 
+import asyncio
 import csv
 import math
 import zipfile
@@ -9,7 +10,7 @@ import pytest
 from driving import opened, press, press_in_one_breath, press_until, settle, text_of, until
 from textual.events import Key
 
-from tui import numbers
+from tui import keystrokes, numbers
 from tui.config import RunConfig
 from tui.screens.commands import SPEEDS
 from tui.screens.dialogs import Confirm, RateInput
@@ -441,6 +442,21 @@ async def test_a_key_in_one_breath_with_q_does_nothing(key):
         app.simulate_key(key)
         await until(pilot, lambda: app._exit)
     assert app.return_code == 0
+
+
+async def test_a_key_that_ends_the_app_comes_through_where_another_is_stuck(monkeypatch):
+    monkeypatch.setattr(keystrokes, "PATIENCE", 0.05)
+    async with opened() as (pilot, app):
+        stuck = asyncio.Event()
+        app.screen.call_later(stuck.wait)
+        app.simulate_key("s")
+        await until(pilot, lambda: app.typing)
+        await asyncio.sleep(0.1)
+        app.simulate_key("ctrl+q")
+        try:
+            await until(pilot, lambda: app._exit, "an end")
+        finally:
+            stuck.set()
 
 
 async def test_q_asks_while_training_runs():
