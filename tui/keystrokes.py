@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from textual.app import App
@@ -66,11 +67,16 @@ class Keystrokes(App[None]):
         if self.typing:
             self._given = time.monotonic()
             await super().on_event(self._next())
-            self._come_up(taker, self._come_up_again)
+            self._come_up(taker, partial(self._come_up_again, self._given))
 
-    def _come_up_again(self) -> None:
+    def _come_up_again(self, given: float) -> None:
         """What the key did may have sent a message that closes a dialog, or opened a screen."""
-        self._come_up(self._taker, self._give)
+        self._come_up(self._taker, partial(self._give_after, given))
+
+    async def _give_after(self, given: float) -> None:
+        """Give the next key, unless one was given since because this one took too long: that one goes on."""
+        if given == self._given:
+            await self._give()
 
     def _next(self) -> Key | Paste:
         """Esc and a letter in one breath, which terminals send (and tmux makes) of the letter with alt, too: alt is for
