@@ -56,7 +56,7 @@ class Net(NamedTuple):
     gemm: int  # address of the product
     one: np.ndarray  # F (3,): 0, 1 and 0, so that constants have the right type
     widest: int  # the largest of strides
-    scratch: np.ndarray  # F, two blocks of ROWS rows for each worker, for the forward pass alone
+    scratch: np.ndarray  # F, two blocks of ROWS rows for each worker: of the forward pass alone, or a turned gradient
     table: np.ndarray  # the network as cpu.predict sees it; empty where it is only trained
     own: np.ndarray  # int64, what cpu.recurrent predicts with; empty without recurrent layers
 
