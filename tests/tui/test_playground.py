@@ -190,9 +190,9 @@ async def test_settings_change_with_the_arrows_and_the_run_goes_on():
         await until(pilot, lambda: "on" in controls.rows[controls.at].text)
         names = [row.name for row in controls.rows]
         await press(pilot, *["down"] * (names.index("layers") - controls.at))
-        await press_in_one_breath(pilot, "right", "right", "left")  # each goes on from what was asked for last
-        await until(pilot, lambda: not screen._tried and app.session.view.state == "running")
-        assert app.session.view.config.layers == (8, 6, 6)
+        await press_in_one_breath(pilot, "right", "right")  # each goes on from what was asked for last
+        await until(pilot, lambda: app.session.view.config.layers == (8, 6, 6, 6))
+        await press_until(pilot, "left", lambda: app.session.view.config.layers == (8, 6, 6))
         await press_in_one_breath(pilot, "greater_than_sign", "full_stop", "greater_than_sign")
         await until(pilot, lambda: app.session.view.config.layers == (9, 6, 6, 6, 6))
 
