@@ -23,7 +23,7 @@ import numpy as np
 
 import fastnn as fnn
 from benchmarks.table import NETWORKS, ROWS, Work, data
-from fastnn.cpu.team import cores
+from fastnn.compiler import cores
 
 SETTLE = 0.3  # seconds between two turns: threads of the other's pool may spin for 0.2 s after their last work
 TURN = 0.2  # seconds of a turn, at least

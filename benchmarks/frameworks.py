@@ -17,8 +17,8 @@ import numpy as np
 
 import fastnn as fnn
 from benchmarks.table import OPTIMIZERS, Work
+from fastnn.compiler import cores
 from fastnn.cpu.engine import Runner
-from fastnn.cpu.team import cores
 
 Weights = list[tuple[np.ndarray, np.ndarray]]
 

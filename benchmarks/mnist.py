@@ -23,8 +23,8 @@ import numpy as np
 import fastnn as fnn
 from benchmarks.frameworks import Weights, start, torch_network
 from benchmarks.table import Work
+from fastnn.compiler import cores
 from fastnn.cpu.engine import Runner
-from fastnn.cpu.team import cores
 
 WORK = Work((784, 128, 10), "relu", 16, rows=60_000)
 RATES = [0.1 * (1 - k / 5) for k in range(5)]

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
+from fastnn.compiler import cores
 from fastnn.cpu.gemm import gemm_address, panel_columns
 from fastnn.cpu.machine import tiles
 from fastnn.cpu.primitives import call
-from fastnn.cpu.team import cores
 
 TERMS = 256
 

@@ -36,8 +36,8 @@ from benchmarks.peak import peak_gflops
 from benchmarks.recurrent import FRAMEWORKS as RECURRENT
 from benchmarks.recurrent import SEQUENCES
 from benchmarks.table import COMPARED, NETWORKS, data
+from fastnn.compiler import cores
 from fastnn.cpu.plan import flops
-from fastnn.cpu.team import cores
 
 SETTLE = 0.3  # seconds: OpenMP's threads spin for 0.2 s after their last work, on the next one's cores
 TURN = 0.12  # seconds that a turn's timed epochs are planned to take, so that they take at least 0.1

@@ -22,7 +22,7 @@ import numpy as np
 
 import fastnn as fnn
 from benchmarks.table import PREDICTED, Work, inputs
-from fastnn.cpu.team import cores
+from fastnn.compiler import cores
 
 TURN = 0.02  # seconds of a measurement
 SETTLE = (

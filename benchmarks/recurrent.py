@@ -14,9 +14,9 @@ import numpy as np
 import fastnn as fnn
 from benchmarks.frameworks import Contender
 from benchmarks.table import OPTIMIZERS
+from fastnn.compiler import cores
 from fastnn.cpu import plan
 from fastnn.cpu.engine import Runner
-from fastnn.cpu.team import cores
 
 RATE = OPTIMIZERS["sgd"].lr
 

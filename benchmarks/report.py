@@ -24,7 +24,7 @@ from benchmarks.frameworks import FRAMEWORKS
 from benchmarks.mnist import TARGET
 from benchmarks.recurrent import FRAMEWORKS as RECURRENT
 from benchmarks.table import COMPARED, NETWORKS
-from fastnn.cpu.team import cores
+from fastnn.compiler import cores
 
 Results = dict[str, Any]  # tables by name: rows by key
 PACKAGES = ("numba", "numpy", "jax", "torch", "scikit-learn")

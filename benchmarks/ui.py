@@ -3,7 +3,7 @@
 What it prints, each as a line of JSON:
   rate     steps a second with the Train screen open at 160x45, against a trainer of the same process while the screen
            rests, for one training thread and for two: turns of a second each, and the median of their ratios, for on a
-           machine that others use too speeds of separate runs differ by a fifth
+           machine that others use too speeds of separate runs differ by a fifth; and how many frames a second it drew
   lag      how late the event loop's own timer is while training runs: p50, p95, p99, in milliseconds; and the share
            of one core that the UI's own thread takes meanwhile
   key      from a key to the end of the frame that shows its effect: p50, p95, in milliseconds; and (whole) of the frame
@@ -12,7 +12,7 @@ What it prints, each as a line of JSON:
   memory   growth of the process over `--seconds` of training on screen, in megabytes; half an hour beside other work:
            `python -m benchmarks.ui memory --threads 1 --seconds 1800 --limit 2000`
 A part of them: `python -m benchmarks.ui rate --threads 1`. Rate, lag and key with another mode open, by its key, or on
-other data: `python -m benchmarks.ui rate --mode 3 --data spirals`.
+other data: `python -m benchmarks.ui rate --mode 3 --data spirals`. All but start on a GPU: `--device cuda`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from typing import Any
 
 SIZE = (160, 45)
 MODE, DATA = os.environ.get("FASTNN_UI_MODE", "1"), os.environ.get("FASTNN_UI_DATA", "digits")
-CONFIG: dict[str, Any] = {"data": DATA, "layers": (128, 64), "learning_rate": 0.001, "epochs": 1_000_000}
+DEVICE = os.environ.get("FASTNN_UI_DEVICE", "cpu")
+CONFIG: dict[str, Any] = {
+    "data": DATA, "layers": (128, 64), "learning_rate": 0.001, "epochs": 1_000_000, "device": DEVICE
+}  # fmt: skip
 
 
 # ---- inside the pseudo-terminal --------------------------------------------------------------------------------------
@@ -94,7 +97,7 @@ def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[
 
 
 async def turns(app: Any, threads: int, seconds: float) -> dict[str, Any]:
-    """Steps a second on screen and without one, in turns of a second after a fifth of one to settle."""
+    """Steps a second on screen and without one, in turns of a second after a fifth of one to settle; and frames."""
     import asyncio
 
     from tui.config import RunConfig
@@ -103,6 +106,8 @@ async def turns(app: Any, threads: int, seconds: float) -> dict[str, Any]:
     session, chunks = app.session, []
     add = session.record.add
     session.record.add = lambda snapshot: (chunks.append((time.perf_counter(), snapshot.step)), add(snapshot))
+    display, frames = app._display, []
+    app._display = lambda *what: (display(*what), frames.append(time.perf_counter()))
     engine = Engine(threads)
     engine.load(lambda _message: None)
     plain = engine.build(RunConfig(**CONFIG)).trainer
@@ -114,18 +119,21 @@ async def turns(app: Any, threads: int, seconds: float) -> dict[str, Any]:
         seen = [(time.perf_counter(), snapshot.step) for snapshot in iter_until(going, end)]
         return speed(seen, end - 1.0)
 
-    pairs, until = [], time.perf_counter() + seconds
+    pairs, drawn, until = [], [], time.perf_counter() + seconds
     while time.perf_counter() < until:
         app.simulate_key("space")
         await asyncio.sleep(1.2)
-        shown = speed(chunks, time.perf_counter() - 1.0)
+        begin = time.perf_counter() - 1.0
+        shown = speed(chunks, begin)
+        drawn.append(sum(frame >= begin for frame in frames))
         app.simulate_key("space")
         while session.view.state != "paused":
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)  # the last frame is drawn
         pairs.append((await asyncio.to_thread(alone), shown))
         chunks.clear()
-    return {"pairs": pairs[1:]}
+        frames.clear()
+    return {"pairs": pairs[1:], "frames": drawn[1:]}
 
 
 def iter_until(going: Any, end: float) -> Any:
@@ -248,10 +256,12 @@ def measure(part: str, threads: list[int], seconds: float, rounds: int, limit: f
         return
     for count in threads:
         if part == "rate":
-            pairs = screen(part, count, seconds)["pairs"]
+            seen = screen(part, count, seconds)
+            pairs = seen["pairs"]
             alone, shown = (statistics.median(column) for column in zip(*pairs, strict=True))
             shares = statistics.quantiles([shown / alone for alone, shown in pairs], n=4)
             told = {"headless": alone, "on_screen": shown, "share": shares[1], "quartiles": shares, "turns": len(pairs)}
+            told["frames"] = statistics.median(seen["frames"])
         elif part == "key":
             seen = screen(part, count, seconds)
             told = {**quantiles(seen["keys"]), "whole": quantiles(seen["whole"])}
@@ -273,10 +283,11 @@ def main() -> None:
     parser.add_argument("--limit", type=float, help="of memory: train so many steps a second at most")
     parser.add_argument("--mode", default=MODE, choices=KEYS, help="the key of the mode that is open")
     parser.add_argument("--data", default=DATA, help="the data set that is trained on")
+    parser.add_argument("--device", default=DEVICE, choices=("cpu", "cuda"), help="what trains")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     threads = options.threads or [1, 2]
-    os.environ |= {"FASTNN_UI_MODE": options.mode, "FASTNN_UI_DATA": options.data}
+    os.environ |= {"FASTNN_UI_MODE": options.mode, "FASTNN_UI_DATA": options.data, "FASTNN_UI_DEVICE": options.device}
     if options.child:
         result = child(options.part, threads[0], options.seconds, options.limit)
         if result:

@@ -158,6 +158,13 @@ def source_hash() -> str:
     return digest.hexdigest()[:20]
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def cpu_name() -> str:
     """The CPU that LLVM compiles for, in LLVM's words."""
     return str(registry.cpu_target.target_context.codegen().magic_tuple()[1])

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 
 from fastnn import compiler
 from fastnn.cpu.machine import machine
-from fastnn.cpu.team import cores
 from fastnn.cuda import EXTRAS
 from fastnn.version import __version__
 
@@ -23,8 +22,8 @@ def findings() -> Iterator[tuple[str, str]]:
     for name in PACKAGES:
         yield name, _version(name)
     has = machine()
-    size = 8 * has.bytes
-    yield "CPU", f"{compiler.cpu_name()}, {cores()} cores, {has.name}: {has.registers} registers of {size} bits"
+    name, count, size = compiler.cpu_name(), compiler.cores(), 8 * has.bytes
+    yield "CPU", f"{name}, {count} cores, {has.name}: {has.registers} registers of {size} bits"
     kernels = list(compiler.cache_folder().glob("*.kernel"))
     yield (
         "cache",

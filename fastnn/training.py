@@ -38,8 +38,8 @@ def _pair(data: Any, x: str, y: str) -> tuple[Any, Any]:
 
 
 def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """total + the sum of rows, one row after the other: the same bits wherever chunks begin and end."""
-    sums: np.ndarray = np.add.accumulate(np.vstack([total, rows]), axis=0)[-1]
+    """total (..., 3) + the sum of rows (..., n, 3), one after the other: the same bits wherever chunks end."""
+    sums: np.ndarray = np.add.accumulate(np.concatenate([total[..., None, :], rows], axis=-2), axis=-2)[..., -1, :]
     return sums
 
 
@@ -326,19 +326,20 @@ class Trainer:
 
     def _record(self, result: Result) -> None:
         """Add a chunk's steps to the sums of their epochs, and the epochs that ended to the history."""
-        runner, n = self._runner, len(result.rows)
+        runner, n, length = self._runner, len(result.rows), self._runner.per_epoch
         columns = np.stack([result.losses * result.rows, result.hits, result.rows], 1) if n else np.zeros((0, 3))
-        first = runner.step - n
-        cuts = range(runner.per_epoch - first % runner.per_epoch, n + 1, runner.per_epoch)
-        begin = 0
-        for cut in cuts:
-            loss, hits, count = _added(self._epoch_sums, columns[begin:cut])
-            self._epoch_sums = np.zeros(3)
-            self.history.loss.append(float(loss / count))
+        begun = (runner.step - n) % length
+        ends = (begun + n) // length
+        cut = min(n, length - begun)
+        whole = cut + max(0, ends - 1) * length
+        self._epoch_sums = _added(self._epoch_sums, columns[:cut])
+        if ends:
+            later = _added(np.zeros((ends - 1, 3)), columns[cut:whole].reshape(ends - 1, length, 3))
+            loss, hits, count = np.vstack([self._epoch_sums, later]).T
+            self.history.loss.extend((loss / count).tolist())
             if self._classes:
-                self.history.accuracy.append(float(hits / (count * self._targets[0])))
-            begin = cut
-        self._epoch_sums = _added(self._epoch_sums, columns[begin:])
+                self.history.accuracy.extend((hits / (count * self._targets[0])).tolist())
+            self._epoch_sums = _added(np.zeros(3), columns[whole:])
         for loss, hits in result.validation:
             self.history.val_loss.append(float(loss))
             if self._classes:

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
+from fastnn.compiler import cores
 from fastnn.cpu import train
 from fastnn.cpu.plan import candidates, flops
 from fastnn.cpu.primitives import abort, new_barrier
-from fastnn.cpu.team import Team, cores
+from fastnn.cpu.team import Team
 
 draw = np.random.default_rng(4)
 DATA = SimpleNamespace(x_train=draw.standard_normal((203, 12)), y_train=draw.integers(0, 5, 203))

@@ -47,7 +47,7 @@ class Engine:
 
     def build(self, config: RunConfig) -> Run:
         """Load the data and make network, optimizer and trainer; or open a kept run where it was left."""
-        from fastnn import runfile, runs
+        from fastnn import compiler, runfile, runs
         from fastnn.stack import chosen_cell
         from tui.keeping import Keeper, curves, run_of
 
@@ -63,8 +63,8 @@ class Engine:
         bound(prepared.trainer)
         self.built()
         network = prepared.network
-        cell = chosen_cell(prepared.run, data)
-        return Run(prepared.trainer, tuple(network.sizes), network, data, keeper=keeper, curves=kept, cell=cell)
+        cell, sizes = chosen_cell(prepared.run, data), tuple(network.sizes)
+        return Run(prepared.trainer, sizes, network, data, keeper, kept, cell, compiler.cores())
 
     def _load(self, run: Any) -> Any:
         """The data set, kept while it stays the same: a reset does not read MNIST again."""

@@ -79,7 +79,11 @@ class Recent:
 
     def append(self, value: float) -> None:
         """Add a value."""
-        self._values.append(value)
+        self.extend((value,))
+
+    def extend(self, values: Iterable[float]) -> None:
+        """Add values."""
+        self._values.extend(values)
         self._forget()
 
     def _forget(self) -> None:

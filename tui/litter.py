@@ -1,4 +1,4 @@
-"""When Python looks for objects that nothing but each other refers to: once a frame is painted, and not within one.
+"""When Python looks for objects that nothing but each other refers to: in place of a frame, and not within one.
 
 Textual's lines hold themselves in a cache of theirs (`Strip.divide`), some hundred a frame. Python went through all
 objects in the middle of every tenth frame of a screen full of plots, and keys waited 40 to 60 ms more for it.
@@ -29,10 +29,12 @@ class Litter:
             gc.freeze()
             self._kept = True
 
-    def collect(self) -> None:
-        """Look now, where there may be something to find among what came after `keep`."""
-        if self._kept and gc.get_count()[0] >= FEW:
-            gc.collect()
+    def collect(self) -> bool:
+        """Look now, where there may be something to find among what came after `keep`; whether it has looked."""
+        if not self._kept or gc.get_count()[0] < FEW:
+            return False
+        gc.collect()
+        return True
 
     def end(self) -> None:
         """As before."""

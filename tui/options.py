@@ -13,7 +13,7 @@ from tui.keymap import default_path, load_keys
 
 MARKERS = ("braille", "block", "ascii")
 THEMES = ("dark", "light")
-FPS = 25
+FPS = 30
 MOST_FPS = 60
 
 

@@ -26,6 +26,8 @@ class Trainer(Protocol):
 
     @property
     def epoch(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
     def run(self, epochs: int, *, paused: bool = False) -> Iterator[Any]: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -68,7 +70,7 @@ class Run:
 
     The screens may read `sizes` and `data`, which never change. Network and trainer belong to the training thread: a
     screen reaches them through `Session.probe` and `Session.do`. `curves` are what a run that is taken up again has
-    left on disk, by the names of its metrics.
+    left on disk, by the names of its metrics. `cores`: how many processors training and screen share.
     """
 
     trainer: Trainer
@@ -78,6 +80,7 @@ class Run:
     keeper: Keeper = field(default_factory=NoKeeper)
     curves: Mapping[str, Any] = field(default_factory=dict)
     cell: str = "dense"
+    cores: int = 1
 
 
 class Backend(Protocol):
@@ -137,6 +140,11 @@ class View:
         cell = self.run.cell if self.run is not None else "dense"
         named = {"dense": self.config.activation, "recurrent": f"recurrent {self.config.activation}"}
         return named.get(cell, cell)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether training leaves but one processor to the screen and all else, or none."""
+        return self.run is None or self.run.trainer.threads + 1 >= self.run.cores
 
 
 def explain(error: Exception) -> str:

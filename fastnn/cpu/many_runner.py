@@ -14,7 +14,7 @@ from fastnn.cpu.gemm import LONGEST
 from fastnn.cpu.machine import lanes, machine
 from fastnn.cpu.many import STATES, TRAINING, Many, train_many
 from fastnn.cpu.primitives import new_barrier
-from fastnn.cpu.team import Team, cores
+from fastnn.cpu.team import Team
 from fastnn.optimizers import WIDTH, Optimizer
 from fastnn.runner import Architecture
 
@@ -54,7 +54,7 @@ class ManyRunner:
         least: float = 0.0,
     ) -> None:
         count, self.F = len(parameters), architecture.F
-        workers = min(count, threads or cores())
+        workers = min(count, threads or compiler.cores())
         size = engine.plan.offsets(architecture.sizes, architecture.loops)[2]
         with compiler.preparing():
             # Each worker's own tables and arrays are those of a network that trains alone.

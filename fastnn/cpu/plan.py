@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.cells import CELLS, Loop
+from fastnn.compiler import cores
 from fastnn.cpu.machine import lanes
 from fastnn.cpu.phases import GRAIN, TILE
-from fastnn.cpu.team import cores
 
 PACKED_FROM = 1024  # outputs of a layer whose weight is kept in panels for the forward pass too
 SHEETS_FROM = 256  # outputs of a layer whose deltas are kept in panels too, for the weight gradient

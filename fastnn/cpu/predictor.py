@@ -8,7 +8,7 @@ from fastnn import compiler
 from fastnn.cpu import blocks, engine, plan, predict, recurrent
 from fastnn.cpu.phases import GRAIN, ROWS
 from fastnn.cpu.primitives import new_barrier
-from fastnn.cpu.team import Team, cores
+from fastnn.cpu.team import Team
 from fastnn.runner import Architecture
 
 # Nanoseconds of work: to wake a second thread and to wait for it took 150,000 to 250,000 on two virtual cores.
@@ -26,7 +26,7 @@ class Predictor:
 
     def __init__(self, architecture: Architecture, parameters: np.ndarray, steps: int = 1) -> None:
         self.architecture, self.steps = architecture, steps
-        self.most = cores()
+        self.most = compiler.cores()
         with compiler.preparing():
             self.net = engine.build(architecture, parameters, self.most, predicts=True, steps=steps)
             self._few = predict.from_python(architecture.F)

@@ -8,7 +8,6 @@ one process do not meet in a thread pool that aborts (Numba's workqueue).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -16,13 +15,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu.primitives import abort
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Team:

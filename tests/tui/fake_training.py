@@ -60,7 +60,7 @@ class FakeTrainer:
         self.done = 0
         self.state = "stopped"
         self.wish = ""
-        self.threads: set[str] = set()
+        self.threads, self.names = 1, set[str]()
         self.held: Snapshot | None = None
         self.held_as: tuple = ()
         self.most_steps = 1_000_000_000
@@ -112,7 +112,7 @@ class FakeTrainer:
         if paused:
             yield self.snapshot(target)
         while True:
-            self.threads.add(threading.current_thread().name)
+            self.names.add(threading.current_thread().name)
             if self.pace:
                 time.sleep(self.pace)
             if self.wish in ("pause", "stop"):

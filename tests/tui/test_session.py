@@ -199,7 +199,7 @@ def test_everything_runs_on_one_thread(make):
     session.reset()
     session.step()
     reach(session, lambda v: v.snapshot.step == 1)
-    names = set().union(*(trainer.threads for trainer in session._backend.trainers))
+    names = set().union(*(trainer.names for trainer in session._backend.trainers))
     assert names == {"fastnn-training"}
 
 

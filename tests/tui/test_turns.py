@@ -1,11 +1,16 @@
 """Plots take turns, and rest in proportion to what drawing costs."""
 
 import gc
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from tui.config import RunConfig
 from tui.litter import FEW, Litter
-from tui.turns import LONGEST_REST, PAINT, PLOT_SECONDS, REST, Turns, same
+from tui.turns import CROWDED, LONGEST_REST, PAINT, PLOT_SECONDS, ROOMY, Turns, same
+from tui.view import Run, View
 
 PLOTS = ["loss", "L1", "L2"]
 
@@ -39,14 +44,15 @@ def test_no_plot_is_drawn_more_than_five_times_a_second():
     assert max(drawn.count(n) for n in range(3)) <= 10 and min(drawn.count(n) for n in range(3)) >= 9
 
 
-def test_a_frame_rests_for_what_it_took_and_for_its_painting():
+@pytest.mark.parametrize(("crowded", "times"), [(True, CROWDED), (False, ROOMY)])
+def test_a_frame_rests_for_what_it_took_and_for_its_painting(crowded, times):
     turns = Turns()
     assert not turns.resting(1.0)
-    turns.rest(1.0, 1.01)
-    assert turns.resting(1.005 + REST * (0.01 + PAINT)) and not turns.resting(1.015 + REST * (0.01 + PAINT))
-    turns.rest(2.0, 9.0)
+    turns.rest(1.0, 1.01, crowded=crowded)
+    assert turns.resting(1.009 + times * (0.01 + PAINT)) and not turns.resting(1.011 + times * (0.01 + PAINT))
+    turns.rest(2.0, 9.0, crowded=crowded)
     assert turns.resting(9.4) and not turns.resting(9.01 + LONGEST_REST)
-    turns.rest(10.0, 10.01)
+    turns.rest(10.0, 10.01, crowded=crowded)
     turns.hurry("loss")
     assert not turns.resting(10.01), "a key has been pressed"
 
@@ -75,12 +81,13 @@ def test_keys_are_compared_by_identity_and_small_ones_by_value():
     assert not same((array,), (array.copy(),)) and not same((1,), (2,)) and not same((1,), (1, 1))
 
 
-def test_there_is_time_for_other_things_between_a_painted_frame_and_the_next():
+def test_frames_are_rare_only_where_training_takes_the_processors():
     turns = Turns()
-    turns.rest(1.0, 1.01)
-    assert not turns.idle(1.05) and turns.resting(1.05)  # it is being painted
-    assert turns.idle(1.15)
-    assert not turns.idle(2.0)  # the next one is due
+    turns.rest(1.0, 1.008, crowded=False)
+    assert not turns.resting(1.0 + 1 / 30)
+    run = Run(SimpleNamespace(threads=2), (1, 1), cores=3)
+    assert View(RunConfig(), run=run).crowded and not View(RunConfig(), run=replace(run, cores=4)).crowded
+    assert View(RunConfig()).crowded
 
 
 def test_the_collector_is_held_while_frames_are_drawn_and_given_back():
@@ -89,7 +96,7 @@ def test_the_collector_is_held_while_frames_are_drawn_and_given_back():
     try:
         frozen = gc.get_freeze_count()
         keep = [[number] for number in range(2 * FEW)]
-        litter.collect()  # not through all that the app is made of
+        assert not litter.collect()  # not through all that the app is made of
         assert gc.get_count()[0] >= FEW
         litter.keep()
         seen = gc.get_freeze_count()
@@ -98,10 +105,10 @@ def test_the_collector_is_held_while_frames_are_drawn_and_given_back():
         assert seen > frozen and gc.get_freeze_count() <= seen
         gc.collect()
         keep += [[number] for number in range(FEW // 2)]
-        litter.collect()
+        assert not litter.collect()
         assert gc.get_count()[0] >= FEW // 2
         keep += [[number] for number in range(FEW)]
-        litter.collect()
+        assert litter.collect()
         assert gc.get_count()[0] < FEW
     finally:
         litter.end()

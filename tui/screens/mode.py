@@ -155,10 +155,8 @@ class ModeScreen(Commands, Screen[None]):
         await self.answer(self.session.view)
         if self._put_off:
             self._draw_awaited()
-        elif not resting:
+        elif not resting and not self.ui.litter.collect():
             self._draw_some(view, began)
-        if self.turns.idle(began):
-            self.ui.litter.collect()
 
     def _is_due(self, view: View, now: float, resting: bool) -> bool:
         """Whether to write the numbers: at once when something was done, else along with the plots, as one can read."""
@@ -210,7 +208,7 @@ class ModeScreen(Commands, Screen[None]):
             self.turns.drew(plots, number, keys[number], now)
             now = time.monotonic()
         if now > began:
-            self.turns.rest(began, now)
+            self.turns.rest(began, now, crowded=view.crowded)
 
     def draw_now(self) -> None:
         """Draw what a key has changed, and what shows nothing yet, whosever turn it is; not what training has changed.
@@ -235,7 +233,7 @@ class ModeScreen(Commands, Screen[None]):
             plot.show(view)
             self.turns.drew(plots, number, key, now)
             last = plot
-        self.turns.rest(began, time.monotonic())
+        self.turns.rest(began, time.monotonic(), crowded=view.crowded)
 
     @on(Drawer.Applied)
     def _drawer_applied(self, event: Drawer.Applied) -> None:
