@@ -1,6 +1,6 @@
 """The CUDA engine on a GPU host: checks everything, then times it, and writes a page of results, in under 8 minutes.
 
-    python -m benchmarks.gpu [--page benchmarks/GPU.md] [--tiny]
+    python -m benchmarks.gpu [--page benchmarks/GPU.md] [--tiny] [--only 784-512]
 
 Checks run first, in a process each and all at once, for most of their time is the compilers': gradients and trained
 parameters against the CPU in float64, every activation, loss, optimizer and cell, all paths, prediction in kernels, the
@@ -8,13 +8,16 @@ same bits twice, the tests' GPU part, and compute-sanitizer (memcheck and racech
 timings, with nothing beside them: a training step, in float32 and TF32, beside PyTorch eager (of a recurrent network:
 cuDNN), compiled and in a CUDA graph and JAX's scan, whichever are installed. What the engine must show is on the page
 (gpu_page.py), or that it was not taken. The page is written as results come; what there is no time for is said there.
+Last comes the terminal UI, where Textual is installed: its frames a second while a GPU trains, and what it costs.
 
+`--only TEXT` is for comparing two versions in a few seconds: the steps of networks whose name has TEXT, and no checks.
 `--tiny` is a rehearsal of the whole script in Numba's simulator, with small numbers; peers then compute on the CPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -229,20 +232,38 @@ def cost_of_watching(tiny: bool) -> float:
     return 1 - statistics.median(watched) / statistics.median(alone)
 
 
+def ui_beside(page: Page) -> None:
+    """The UI's frames a second, and the share of the speed that training has beside it."""
+    if importlib.util.find_spec("textual") is None:
+        return
+    device = "cpu" if SIMULATED else "cuda"  # in a rehearsal the simulator would be too slow for its networks
+    command = [sys.executable, "-m", "benchmarks.ui", "rate", "--threads", "1", "--device", device, "--seconds", "12"]
+    ended, printed = run(command, left())
+    if ended == "passed":
+        told = json.loads(printed)
+        page.frames, page.beside_ui = told["frames"], told["share"]
+    else:
+        page.others["the UI beside training"] = ended
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, default=Path(__file__).with_name("GPU.md"))
     parser.add_argument("--tiny", action="store_true", help="a rehearsal with small numbers, in Numba's simulator too")
+    parser.add_argument("--only", metavar="TEXT", help="the steps of networks whose name has TEXT, and no checks")
     options = parser.parse_args()
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX takes most of the GPU's memory otherwise
     page = Page(options.page, [*QUICK, *SLOW], began)
-    check(page, options.tiny)
-    for contenders in (QUICK, SLOW):
-        for work in TINY if options.tiny else STEPS:
+    works = [work for work in (TINY if options.tiny else STEPS) if (options.only or "") in label(work)]
+    if options.only is None:
+        check(page, options.tiny)
+    for contenders in (QUICK, SLOW) if options.only is None else (QUICK,):
+        for work in works:
             page.table.setdefault(work, {}).update(timings(work, contenders, options.tiny))
             page.write()
-        if contenders is QUICK and left() > 25:
+        if contenders is QUICK and options.only is None and left() > 45:
             page.watching = cost_of_watching(options.tiny)
+            ui_beside(page)
     page.write()
     text = options.page.read_text()
     print(text)
