@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.errors import DeviceError
 from fastnn.runner import BaseRunner, Result
 
 NO_EPOCH = np.zeros((0, 2))  # results of validation, where there is none
@@ -67,8 +68,22 @@ class Shared(BaseRunner):
         return begin, begin + each + (self._rank < left)
 
     def _steps(self, steps: int, rate: float) -> Result:
-        """The device's own, whose losses and hits are those of this rank's rows, as shares of the batch's."""
-        result = super()._steps(steps, rate)
+        """The device's own, whose losses and hits are those of this rank's rows, as shares of the batch's.
+
+        A rank that fails goes on to exchange as often as the others wait for it, and then all of them raise.
+        """
+        self._exchanged, failure = 0, None
+        try:
+            result = super()._steps(steps, rate)
+        except BaseException as reason:  # noqa: BLE001  is raised when all know of it
+            failure = reason
+            for _ in range(self._exchanged, steps):
+                self._exchange()
+        failed = np.flatnonzero(gathered(self._comm, np.array([failure is not None])))
+        if failure is not None:
+            raise failure
+        if failed.size:
+            raise DeviceError(f"comm: rank {failed[0]} failed while training; the parameters are as before its chunk")
         losses, hits = np.add.accumulate(gathered(self._comm, np.stack([result.losses, result.hits])))[-1]
         return result._replace(losses=losses, hits=hits)
 
@@ -99,6 +114,7 @@ class Shared(BaseRunner):
         A rank sends and receives two gradients at most, however many ranks there are. To gather all of them took as
         long for two ranks, and twice as long for four (0.7 and 5.8 million numbers, within a machine).
         """
+        self._exchanged += 1
         own, whole = self._padded
         self._comm.Alltoall(own, self._parts)
         total = self._parts[0]

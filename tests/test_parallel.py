@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from ranks import on_ranks
 
 import fastnn as fnn
+from fastnn.cpu.parallel import Runner
 from fastnn.ranks import Shared
 
 X = np.random.default_rng(1).standard_normal((53, 6))
@@ -188,6 +190,41 @@ def test_an_error_of_one_rank_is_raised_on_all(other: dict[str, Any]) -> None:
     for error in (errors[0], errors[2]):
         assert isinstance(error, ValueError)
         assert str(error) == "comm: rank 1 found an error in its arguments; expected the same on every rank"
+
+
+@pytest.mark.parametrize("what", ["_find_gradient", "_update"])
+@pytest.mark.parametrize("at", [1, 4, 6])
+def test_a_rank_that_fails_while_it_trains_keeps_no_other_waiting(
+    what: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, calls = getattr(Runner, what), threading.local()
+
+    def failing(runner: Runner, *args: Any) -> Any:
+        if runner._rank == 1 and runner.step:  # not while it is prepared
+            calls.made = getattr(calls, "made", 0) + 1
+            if calls.made == at:
+                raise MemoryError("no more")
+        return method(runner, *args)
+
+    def train(comm: Any) -> tuple[str, int, bytes]:
+        net = fnn.Network([6, 5, 4])
+        trainer = fnn.Trainer(net, SimpleNamespace(x_train=X, y_train=Y), batch_size=10, validation=None, comm=comm)
+        trainer.most_steps = 6
+        told = ""
+        try:
+            for snapshot in trainer.run(4):
+                step, kept = snapshot.step, net.parameters.tobytes()
+        except (MemoryError, fnn.DeviceError) as reason:
+            told = str(reason)
+        assert net.parameters.tobytes() == kept
+        return told, step, kept
+
+    on_ranks(3, train)
+    monkeypatch.setattr(Runner, what, failing)
+    others = "comm: rank 1 failed while training; the parameters are as before its chunk"
+    found = on_ranks(3, train)
+    assert [told for told, *_ in found] == [others, "no more", others]
+    assert len({(step, kept) for _, step, kept in found}) == 1
 
 
 def test_batch_smaller_than_the_ranks() -> None:
