@@ -93,7 +93,7 @@ class Gpu:
 
     def __init__(self, every: int) -> None:
         self.every, self.threads, self.buffers = every, 0, dict[Any, Regions]()
-        self.threadIdx, self.blockIdx, self.gridDim = (SimpleNamespace(x=0, y=0) for _ in range(3))
+        self.threadIdx, self.blockIdx, self.blockDim, self.gridDim = (SimpleNamespace(x=0, y=0) for _ in range(4))
         self.shared, self.local = SimpleNamespace(array=self._shared), SimpleNamespace(array=self._local)
         self.atomic = SimpleNamespace(add=self._add)
 
@@ -126,7 +126,7 @@ class Gpu:
 
     def launch(self, function: Any, grid: Any, threads: int, arguments: tuple[Any, ...]) -> None:
         across = (*grid, 1) if isinstance(grid, tuple) else (grid, 1)
-        self.gridDim.x, self.gridDim.y = across[:2]
+        self.gridDim.x, self.gridDim.y, self.blockDim.x = *across[:2], threads
         for block in itertools.product(*({0, size - 2, size - 1} - {-1} for size in across[:2])):
             self.blockIdx.x, self.blockIdx.y = block
             self._block: dict[Any, Memory] = {}
@@ -171,7 +171,17 @@ def stand_in(gpu: Gpu) -> None:
         for i in range(V):
             array[at + i] = values[place + i]
 
-    vectors.load, vectors.store = load, store
+    def copy_vector(memory: Any, at: Any, array: Any, start: Any, there: bool) -> None:
+        if at % V:
+            raise IndexError(f"a vector in shared memory at {at}")
+        load(array, start if there else 0, values := Local(V), 0)
+        store(memory, at, values, 0)
+
+    def copy_number(memory: Any, at: Any, array: Any, start: Any, there: bool) -> None:
+        memory[at] = array[start] if there else 0
+
+    vectors.load, vectors.store, vectors.copy_vector, vectors.copy_number = load, store, copy_vector, copy_number
+    vectors.commit, vectors.wait = lambda: None, lambda groups: None
     vectors.aligned = lambda array, row: array.start % V == 0 and row % V == 0
     tensor.rounded, tensor.multiply = lambda x: x, lambda *numbers: numbers[6:]
     formulas.activations = lambda F: (lambda code, x, slope: x, lambda code, y, slope: 1.0)
@@ -202,9 +212,9 @@ def stand_in(gpu: Gpu) -> None:
     layout.Space.take = take_apart  # type: ignore[method-assign]
     multiply = products._multiply
 
-    def once(F: type, shape: Any) -> Any:
-        """A slab's places in shared memory depend on where it begins, in one of two places, and on nothing else."""
-        add_slab = multiply(F, shape)
+    def once(F: type, shape: Any, *transposed: bool) -> Any:
+        """A slab's places in shared memory depend on where it begins, in one of few places, and on nothing else."""
+        add_slab = multiply(F, shape, *transposed)
 
         def add(memory: Any, a: Any, b: Any, within: Any, sums: Any) -> None:
             if (a, b) not in gpu.multiplied:

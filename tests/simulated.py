@@ -138,7 +138,7 @@ def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:
 
 def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
     """With blocks of several threads: tiles of two shapes, and sequences."""
-    grouped, plain = shapes.Shape(8, 4, 8, 4, 4, 2), shapes.Shape(8, 4, 4, 4, 2, 1)
+    grouped, plain = shapes.Shape(8, 4, 8, 4, 4, 2, 2), shapes.Shape(8, 4, 4, 4, 2, 1, 3)
     shapes.TINY = shapes.Shapes(*[grouped] * 5, plain)
     shapes.BLOCKS = 0
     yield from training(dtype)

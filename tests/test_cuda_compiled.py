@@ -67,7 +67,7 @@ def arguments(F: type) -> dict[str, tuple[Any, ...]]:
         "lose": (a, s, a, table, a, order, words, a, a, a, s, s),
         "backward": (a, a, a, table, a, *rates, order, words, s, s),
         "head": (a, a, s, a, table, a, *rates, order, words, a, a, s, s),
-        "change": (a, a, a, a, a, table, order, words, c, table, mask, types.boolean, a, arrived, s),
+        "change": (a, a, a, a, a, order, words, c, order, mask, types.boolean, a, arrived, s),
         "rows": (a, a, a, s, a, table, a, *rates, order, words, a, a, s),
         "advance": (words, words.dtype),
         "measure": (a, c),
@@ -124,18 +124,18 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
 
 
 @lru_cache
-def compiled(F: type, name: str) -> str:
+def compiled(F: type, name: str, cc: tuple[int, int] = (8, 0)) -> str:
     """PTX of a kernel."""
     from numba.cuda import dispatcher
 
     before = dispatcher.get_current_device
     # The device functions that a kernel calls ask the GPU for its kind.
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(8, 0))
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=cc)
     try:
         kernel = kernels(F)[name]()
         bounds = kernel.targetoptions["launch_bounds"]
         signature = types.void(*arguments(F)[name.split()[0]])
-        ptx, _ = cuda.compile_ptx(kernel.py_func, signature, cc=(8, 0), launch_bounds=bounds)
+        ptx, _ = cuda.compile_ptx(kernel.py_func, signature, cc=cc, launch_bounds=bounds)
     finally:
         dispatcher.get_current_device = before
     return str(ptx)
@@ -153,6 +153,12 @@ def test_single_precision(name: str, tmp_path: Path) -> None:
     assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
     stack = 0 if name.startswith("steps") else A_TILE
     assert assemble(ptx, tmp_path, stack) <= HOLDING.get(name, MOST_REGISTERS)
+
+
+def test_a_gpu_without_copies_of_its_own_loads_and_stores() -> None:
+    assert "cp.async.cg" in compiled(np.float32, "forward slim")
+    older = compiled(np.float32, "forward slim", (7, 5))
+    assert ".target sm_75" in older and "cp.async" not in older
 
 
 @pytest.mark.slow
@@ -191,8 +197,8 @@ def assemble(ptx: str, folder: Path, stack: int) -> int:
 )
 def test_sums_have_parts_that_fill_the_gpu(sizes: tuple[int, ...], batch: int, parts: int) -> None:
     matrices = layout.layout(fnn.Network(list(sizes)).architecture, batch, training=True).matrices
-    tiles = layout.tiles(matrices, weights.shape_for(np.float32, sizes, batch))
-    assert weights.parts_of(tiles, matrices, batch) == parts
+    shape = weights.shape_for(np.float32, sizes, batch)
+    assert weights.parts_of(layout.tiles(matrices, shape), batch, shape) == parts
 
 
 def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +227,7 @@ def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("shape", shapes.shapes(np.float32, tf32=True)[1:3])
 def test_lanes_hold_what_a_tensor_core_takes_from_them(shape: shapes.Shape) -> None:
     """Products of a group's slab by mma.m16n8k8 as NVIDIA's manual describes it, from what each lane would load."""
-    row, column, right_column = (spot.py_func for spot in products.spots(np.float32, shape))
+    row, column, right_column = (spot.py_func for spot in products.spots(np.float32, shape, False, False))
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((8, shape.rows)), rng.standard_normal((8, shape.columns))
     found = np.full((shape.rows, shape.columns), np.nan)

@@ -55,11 +55,12 @@ def update(F: type, rule: str, slots: int) -> Any:
     With a `clip` of 0 the gradient is taken as it is, and `sizes` are not read.
     """
     kind, zero, one, largest, total = number(F), F(0), F(1), tree(True), tree(False)
-    tiny, to_use = F(1e-6), weights.put(F, rule, slots)
+    tiny, (take, give) = F(1e-6), weights.put(F, rule, slots, 1, 1)
 
     @kernel(THREADS, F, rule, slots)
     def update_part(target, m, v, gradient, sizes, clip, coefficients, state, s):
         values = cuda.shared.array(THREADS, kind)
+        g, old = cuda.local.array((1, 1), kind), cuda.local.array(3, kind)
         thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
         end, parts = U(min(begin + U(PART), U(gradient.size))), U(sizes.shape[0])
         factor = one
@@ -77,7 +78,9 @@ def update(F: type, rule: str, slots: int) -> Any:
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         for at in range(U(begin + thread), end, U(THREADS)):
-            to_use(target, m, v, at, gradient[at] * factor, k)
+            g[0, 0] = gradient[at] * factor
+            take(target, m, v, at, U(1), False, old, 0)
+            give(target, m, v, at, U(1), False, old, 0, g, 0, 0, k)
 
     return update_part
 

@@ -87,11 +87,11 @@ class Runner(BaseRunner):
         lines = self.batches.layout.longest * self._taken
         shape = weights.shape_for(F, sizes, lines, self.architecture.tf32)
         tiles = layout.tiles(matrices, shape)
-        parts = weights.parts_of(tiles, matrices, lines)
+        parts = weights.parts_of(tiles, lines, shape)
         self._grid, self._threads = (len(tiles), parts), shape.threads
         partial = cuda.device_array(parts * len(tiles) * shape.rows * shape.columns if parts > 1 else 1, F)
         self._sharing = (partial, upload(np.zeros(len(tiles), np.int32)))
-        self._tiles, self._matrices = upload(tiles), upload(matrices)
+        self._tiles = upload(tiles.reshape(-1))
         self._slope = weights.change(F, shape, None, 0)
         self._clip = 0.0
         if self.optimizer is not None:
@@ -190,8 +190,8 @@ class Runner(BaseRunner):
             self._gradient = cuda.device_array(self.parameters.size, self.architecture.F)
         kernel, target = (self._slope, self._gradient) if apart else (self._change, self._parameters)
         kernel[self._grid, self._threads, stream](
-            target, *self._memory, batches.inputs, batches.buffer, self._matrices, batches.order, batches.state,
-            self._coefficients, self._tiles, self._mask_there, self._mask.size > 0, *self._sharing, np.uint32(s),
+            target, *self._memory, batches.inputs, batches.buffer, batches.order, batches.state, self._coefficients,
+            self._tiles, self._mask_there, self._mask.size > 0, *self._sharing, np.uint32(s),
         )  # fmt: skip
         if apart and not gradient:
             self._update(s, stream)

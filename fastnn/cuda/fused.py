@@ -13,7 +13,21 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas
-from fastnn.cuda.phases import BATCH, CODE, DELTA, IN, OUT, SLOT, WROTE, backward_tile, batch_of, forward_tile, take_one
+from fastnn.cuda.phases import (
+    BACKWARD,
+    BATCH,
+    CODE,
+    DELTA,
+    FORWARD,
+    IN,
+    OUT,
+    SLOT,
+    WROTE,
+    backward_tile,
+    batch_of,
+    forward_tile,
+    take_one,
+)
 from fastnn.cuda.shapes import Shape, room
 from fastnn.cuda.target import ALIGNED, cuda, kernel, number, plain
 
@@ -26,8 +40,8 @@ def rows(F: type, shape: Shape, loss: str) -> Any:
     """Kernel: forward, loss and deltas of `shape.rows` rows of the batch a block, by a network of WIDEST at most."""
     forward, backward, take_input = forward_tile(F, shape), backward_tile(F, shape), take_one(F)
     over_columns, derivative = formulas.loss(loss, F), formulas.activations(F)[1]
-    kind, numbers = number(F), max(room(shape), shape.rows * WIDEST)
-    down, across = shape.thread_rows // shape.groups, shape.thread_columns
+    kind, numbers = number(F), max(room(shape, *FORWARD), room(shape, *BACKWARD), shape.rows * WIDEST)
+    down, across = shape.own
     height, columns_of, threads, one, none = shape.rows, shape.columns, shape.threads, F(1), np.uint64(0)
 
     @kernel(shape.threads, F, shape, loss)

@@ -97,10 +97,10 @@ def layout(architecture: Architecture, batch: int, *, training: bool) -> Layout:
 
 
 def tiles(matrices: np.ndarray, shape: Shape) -> np.ndarray:
-    """The tiles of all parameters, uint32 (n, 3): matrix, first row and column; its last row is its bias, if any."""
+    """The tiles of all parameters, uint32 (n, TILE); a matrix's last row is its bias, if any."""
     rows = [
-        (number, row, column)
-        for number, matrix in enumerate(matrices)
+        (*matrix, row, column)
+        for matrix in matrices
         for row in range(0, int(matrix[phases.ROWS_IN]) + (matrix[phases.BIAS] != phases.NOWHERE), shape.rows)
         for column in range(0, int(matrix[phases.COLUMNS]), shape.columns)
     ]

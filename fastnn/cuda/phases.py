@@ -41,6 +41,11 @@ MATRIX = 10
 ROWS_IN, COLUMNS, WEIGHTS, BIAS, INPUT, INDIRECT, DELTAS, LINES, BEFORE, LATE = range(MATRIX)
 NOWHERE = np.uint32(2**32 - 1)
 
+# A tile of a matrix, for the block that has it: the matrix's row of `matrices`, and the tile's first row and column.
+TILE = MATRIX + 2  # whole vectors: a multiple of 4
+FIRST_ROW, FIRST_COLUMN = range(MATRIX, TILE)
+
+FORWARD, BACKWARD = (False, False), (False, True)  # whether the factors of a product are transposed
 THREADS = 4 if SIMULATED else 128  # of a block that takes elements or rows one by one
 U = np.uint32
 
@@ -58,9 +63,13 @@ def batch_of(state, s):
 @lru_cache
 def forward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of y = f(x W + b) of a layer, and of y after the next layer's dropout."""
-    value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(F, shape)
-    accumulate = product(F, shape, False, False)
-    down, across = shape.thread_rows // shape.groups, shape.thread_columns
+    value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(F, shape, *FORWARD)
+    (accumulate, add_groups), (down, across), count, kind = (
+        product(F, shape, *FORWARD),
+        shape.own,
+        shape.sums,
+        number(F),
+    )
 
     @device
     def tile(
@@ -69,14 +78,15 @@ def forward_tile(F: type, shape: Shape) -> Any:
         first, rows = batch_of(state, s)
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
         gathered = table[layer, GATHERED] != U(0)
-        x = inputs if gathered else buffer[table[layer, READ] :]
+        x, sums = inputs if gathered else buffer[table[layer, READ] :], cuda.local.array(count, kind)
         accumulate(
             x, fan_in, parameters[weight:], fan_out, order[first:], gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
-            memory, out,
+            memory, sums,
         )  # fmt: skip
         # Read again here and in `backward_tile`: in registers these would wait for the whole product.
         rows, fan_out, wrote, after = batch_of(state, s)[1], table[layer, OUT], table[layer, WROTE], table[layer, NEXT]
         bias, code, slope = table[layer, WEIGHT] + table[layer, IN] * fan_out, table[layer, CODE], slopes[layer]
+        add_groups(memory, sums, out)
         for j in range(across):
             c = U(n0 + column(U(j)))
             if c < fan_out:
@@ -98,24 +108,29 @@ def forward_tile(F: type, shape: Shape) -> Any:
 @lru_cache
 def backward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of the deltas of units `layer` from those of its outputs: dz' = (dz W^T) f'(y)."""
-    derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(F, shape)
-    accumulate = product(F, shape, False, True)
-    down, across = shape.thread_rows // shape.groups, shape.thread_columns
+    derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(F, shape, *BACKWARD)
+    (accumulate, add_groups), (down, across), count, kind = (
+        product(F, shape, *BACKWARD),
+        shape.own,
+        shape.sums,
+        number(F),
+    )
     none = np.uint64(0)
 
     @device
     def tile(
         parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, memory, out,
     ):  # fmt: skip
-        rows = batch_of(state, s)[1]
+        rows, sums = batch_of(state, s)[1], cuda.local.array(count, kind)
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
         accumulate(
             buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, False, U(0), rows,
-            fan_in, U(0), fan_out, m0, n0, memory, out,
+            fan_in, U(0), fan_out, m0, n0, memory, sums,
         )  # fmt: skip
         below = U(layer - U(1))
         code, slope, rows, fan_in = table[below, CODE], slopes[below], batch_of(state, s)[1], table[layer, IN]
         wrote, delta = table[below, WROTE], table[below, DELTA]
+        add_groups(memory, sums, out)
         for i in range(down):
             r = U(m0 + row(U(i)))
             for j in range(across):
@@ -167,19 +182,18 @@ def take(F: type) -> Any:
 @lru_cache
 def forward(F: type, shape: Shape) -> Any:
     """Kernel: the outputs of one layer, a block a tile of (B, O)."""
-    return _of_tiles("forward", F, shape, forward_tile(F, shape))
+    return _of_tiles("forward", F, shape, forward_tile(F, shape), room(shape, *FORWARD))
 
 
 @lru_cache
 def backward(F: type, shape: Shape) -> Any:
     """Kernel: the deltas of units `layer`, a block a tile of (B, I)."""
-    return _of_tiles("backward", F, shape, backward_tile(F, shape))
+    return _of_tiles("backward", F, shape, backward_tile(F, shape), room(shape, *BACKWARD))
 
 
-def _of_tiles(what: str, F: type, shape: Shape, tile: Any) -> Any:
+def _of_tiles(what: str, F: type, shape: Shape, tile: Any, numbers: int) -> Any:
     """Kernel: `tile` for the rows and columns of each block, with the memory that it needs."""
-    kind, numbers = number(F), room(shape)
-    down, across = shape.thread_rows // shape.groups, shape.thread_columns
+    kind, (down, across) = number(F), shape.own
     rows_of, columns_of = shape.rows, shape.columns
 
     @kernel(shape.threads, what, F, shape)

@@ -1,9 +1,12 @@
 """Tiles of matrix products, which all kernels share.
 
 A block of threads computes a tile C[m, n] = sum_k A[m, k] B[k, n]. Slabs of A and B go through shared memory; while one
-is being multiplied the next is on its way into registers. A thread holds a small tile in registers. Where tiles are
-few, groups of threads share the sum of one tile, and their parts are added in the order of the groups: every sum has
-one order, and results are the same bits from run to run.
+is being multiplied those behind it are on their way, and no thread waits for them or holds them in registers. A thread
+holds a small tile of sums. Where tiles are few, groups of threads share the sum of one tile, and their parts are added
+in the order of the groups: every sum has one order, and results are the same bits from run to run.
+
+A factor's rows lie in shared memory as they do in memory, which may be along the sum (`deep`) or along the tile. Of a
+deep factor a thread reads a vector of terms of each of its rows at once.
 
 All indices are unsigned: signed ones carry the code for negative indices (96 registers a thread instead of 46).
 """
@@ -15,173 +18,200 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.shapes import PAD, Shape
+from fastnn.cuda.shapes import PAD, Shape, part, size
 from fastnn.cuda.target import SIMULATED, cuda, device, number
 from fastnn.cuda.tensor import DEEP, multiply, rounded
-from fastnn.cuda.vectors import aligned, in_vector, load, store
-
-NEAR = 4  # vectors of a row that neighbors read: half as many lines as threads, and conflicts of two in shared memory
+from fastnn.cuda.vectors import aligned, commit, copy_number, copy_vector, in_vector, load, store, wait
 
 
 @lru_cache
-def _reading(F: type, width: int, slab: int, threads: int, deep: bool, ones: bool) -> tuple[Any, Any, Any, int]:
-    """How a block reads a slab of a factor: the functions begin, fetch and keep, and how many numbers a thread has.
+def _reading(F: type, width: int, slab: int, threads: int, deep: bool, ones: bool) -> tuple[Any, Any, int]:
+    """How a block reads slabs of a factor: the functions follow and request, and how many vectors a thread has.
 
     In memory the factor has rows of `row` numbers; they run along the sum if it is `deep`, else along the tile, whose
-    `width` this is. The thread's numbers are vectors of 16 bytes, where rows begin at multiples of that (`whole`).
+    `width` this is. A thread copies vectors of 16 bytes, where rows begin at multiples of that (`whole`).
     """
-    V = in_vector(F)
-    across, near = width // V, min(NEAR, slab // V)
-    vectors = -(-width * slab // (V * threads))
-    ragged, zero, one, U = width * slab % (V * threads) > 0, F(0), F(1), np.uint32
+    V, U, one, zero = in_vector(F), np.uint32, F(1), F(0)
+    run, runs = (slab, width) if deep else (width, slab)  # numbers of a row that are in a slab, and rows
+    across, vectors = run // V, -(-width * slab // (V * threads))
+    ragged = width * slab % (V * threads) > 0
 
     @device
     def spot(i):
-        """Where in tile and slab the thread's vector i begins."""
-        e = U(cuda.threadIdx.x) + U(i * threads)
-        if deep:
-            return U(e // U(near) % U(width)), U((e // U(near * width) * U(near) + e % U(near)) * U(V))
-        return U(e % U(across) * U(V)), U(e // U(across))
+        """Where in its row, and in which of the slab's, the thread's vector i begins."""
+        thread, along, number = U(cuda.threadIdx.x), i * threads % across, i * threads // across
+        return U((thread % U(across) + U(along)) * U(V)), U(thread // U(across) + U(number))
 
     @device
-    def begin(row, order, gathered, t0, limit, lines):
-        """lines[i] <- where the row begins that vector i is of, the same for all slabs of a deep factor."""
+    def begins(row, order, gathered, line, limit, late, end):
+        """Where row `line` of the factor begins in memory. Behind the tile's last row come that again and again, for
+        nobody reads its sums."""
         if deep:
-            for i in range(vectors):
-                line = U(t0 + spot(i)[0])
-                if gathered and line < limit:
-                    line = U(order[line])
-                lines[i] = line * row
+            line = U(min(line, limit - U(1)))
+        elif ones:
+            line = U(line - late) if line >= late else U(0)
+        if gathered and (deep or line < end):
+            line = U(order[line])
+        return U(line * row)
 
     @device
-    def take(x, at, here, whole, got, place):
-        """got[place ..] <- a vector of x from `at` on: all of it if rows are `whole` vectors, else `here` numbers."""
+    def follow(row, lines, order, gathered, t0, limit, k0, late, end):
+        """lines[i] <- where the row begins that vector i is of; of a deep factor it is in all slabs."""
+        for i in range(vectors):
+            lines[i] = begins(row, order, gathered, U((t0 if deep else k0) + spot(i)[1]), limit, late, end)
+
+    @device
+    def request(x, row, lines, order, gathered, t0, limit, k0, late, end, whole, memory, start):
+        """Copy the thread's numbers of the slab from k0 on to shared memory, from `start` on; 0 behind the sum's end.
+
+        Of `ones` those of row number `row`, if there is one, are put there.
+        """
+        bias = ones and row < limit
         if whole:
-            load(x, at, got, place)
-        else:
-            for j in range(V):
-                if U(j) < here:
-                    got[place + j] = x[at + U(j)]
-
-    @device
-    def fetch(x, row, lines, order, gathered, late, t0, limit, k0, end, whole, got):
-        """got <- the thread's numbers of the slab from k0 on, 0 where there are none."""
-        for i in range(vectors):
-            t, k = spot(i)
-            t, k = U(t0 + t), U(k0 + k)
-            for j in range(V):
-                got[i * V + j] = zero
-            if t < limit and k < end:
-                if deep:
-                    take(x, U(lines[i] + k), U(end - k), whole, got, i * V)
-                else:
-                    if t < row and k >= late:
-                        line = U(k - late)
-                        if gathered:
-                            line = U(order[line])
-                        take(x, U(line * row + t), U(row - t), whole, got, i * V)
-                    if ones and row < limit:
-                        for j in range(V):
-                            if t + U(j) == row:
-                                got[i * V + j] = one
-
-    @device
-    def keep(memory, start, got):
-        """The thread's numbers to the slab in shared memory that begins at `start`: its rows are across the tile."""
-        for i in range(vectors):
-            t, k = spot(i)
-            if not ragged or k < U(slab):
-                at = U(start + k * U(width + PAD) + t)
-                if deep:
+            for i in range(vectors):
+                along, number = spot(i)
+                column, k = U((k0 if deep else t0) + along), U(k0 + (along if deep else number))
+                to = U(start + number * U(run + PAD) + along)
+                if ragged and number >= U(runs):
+                    continue
+                if bias and column == row:
                     for j in range(V):
-                        memory[at + U(j * (width + PAD))] = got[i * V + j]
+                        memory[to + U(j)] = zero if j else one
                 else:
-                    store(memory, at, got, i * V)
+                    at = U(lines[i] + (column if deep else min(column, row - U(V))))
+                    copy_vector(memory, to, x, at, k < end and (not ones or k >= late))
+        else:
+            e = U(cuda.threadIdx.x)
+            while e < U(run * runs):
+                along, number = U(e % U(run)), U(e // U(run))
+                column, k = U((k0 if deep else t0) + along), U(k0 + (along if deep else number))
+                to = U(start + number * U(run + PAD) + along)
+                if bias and column == row:
+                    memory[to] = one
+                else:
+                    line = begins(row, order, gathered, U((t0 if deep else k0) + number), limit, late, end)
+                    copy_number(memory, to, x, U(line + min(column, row - U(1))), k < end and (not ones or k >= late))
+                e = U(e + U(cuda.blockDim.x))  # not a constant: the compiler would unroll what is rare
 
-    return begin, fetch, keep, vectors * V
+    return follow, request, vectors
 
 
 @lru_cache
-def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
-    """The function that leaves a thread's sums in `out`: see `accumulate`.
+def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[Any, Any]:
+    """The functions `accumulate` and `add_groups`: after the first a thread has its part of some sums, after the second
+    its own. What is to be done with them may be asked for in between.
 
     A is (M, K) with rows `row_a` apart in memory, or (K, M) if transposed; B is (K, N), or (N, K) if transposed. Where
-    `gathered`, the row of A that a batch's row r has in memory is order[r]. A transposed A (the inputs of a
-    layer, for its weight's gradient) may have a last row of ones that is not in memory, the bias's input: M is then
-    row_a + 1. The first `late` columns of its other rows are not in memory either and count as 0.
+    rows run along the sum, all of it is summed. Where `gathered`, the row of A that a batch's row r has in memory is
+    order[r]. A transposed A (the inputs of a layer, for its weight's gradient) may have a last row of ones that is not
+    in memory, the bias's input: M is then row_a + 1. The first `late` columns of its other rows are not in memory
+    either and count as 0; those that are gathered have none.
     """
-    rows, columns, slab, thread_rows, thread_columns, groups, _ = shape
-    threads, add_slab, (row_of, column_of, _) = shape.threads, _multiply(F, shape), spots(F, shape)
-    begin_a, fetch_a, keep_a, numbers_a = _reading(F, rows, slab, threads, not transposed_a, transposed_a)
-    begin_b, fetch_b, keep_b, numbers_b = _reading(F, columns, slab, threads, transposed_b, False)
-    size_a, size_b = slab * (rows + PAD), slab * (columns + PAD)
-    of_group, of_slab = thread_rows // groups, slab // groups
-    kind, zero, U = number(F), F(0), np.uint32
-    sums_of = thread_rows * thread_columns
+    rows, columns, slab, groups = shape.rows, shape.columns, shape.slab, shape.groups
+    threads, deep_a, deep_b = shape.threads, not transposed_a, transposed_b
+    follow_a, request_a, vectors_a = _reading(F, rows, slab, threads, deep_a, transposed_a)
+    follow_b, request_b, vectors_b = _reading(F, columns, slab, threads, deep_b, False)
+    size_a, size_b = size(shape, transposed_a, transposed_b)
+    stage, of_slab, ahead = size_a + size_b, slab // groups, shape.stages - 1
+    behind = ahead - 1  # groups of copies that may be on their way while a slab is multiplied
+    add_slab = _multiply(F, shape, transposed_a, transposed_b)
+    group_a = of_slab if deep_a else of_slab * (rows + PAD)
+    group_b = of_slab if deep_b else of_slab * (columns + PAD)
+    zero, U, sums_of = F(0), np.uint32, shape.sums
 
     @device
-    def accumulate(a, row_a, b, row_b, order, gathered, late, M, N, begin, end, m0, n0, memory, out):
-        """The sums over k from `begin` to `end` of rows m0 .. and columns n0 .. of the tile.
+    def bring(a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, k0, end, m0, n0, whole, memory, start):
+        """The slab from k0 on is on its way; where the rows of the one behind it begin is known then."""
+        if k0 < end:
+            if not deep_b:
+                follow_b(row_b, lines_b, order, False, n0, N, k0, U(0), end)
+            request_a(a, row_a, lines_a, order, gathered, m0, M, k0, late, end, whole & U(1), memory, start)
+            request_b(b, row_b, lines_b, order, False, n0, N, k0, U(0), end, whole & U(2), memory, U(start + U(size_a)))
+            if not deep_a:  # now, for order's numbers have to be waited for
+                follow_a(row_a, lines_a, order, gathered, m0, M, U(k0 + U(slab)), late, end)
+        commit()
 
-        `out` (thread_rows / groups, thread_columns) are those of the rows and columns of the tile that `place` gives. a
-        and b begin with the matrix's first number; `memory` is the block's, of `room` numbers.
+    @device
+    def accumulate(a, row_a, b, row_b, order, gathered, late, M, N, begin, end, m0, n0, memory, sums):
+        """`sums` (shape.sums,) <- the thread's over k from `begin` to `end`, of rows m0 .. and columns n0 .. of C.
+
+        a and b begin with the matrix's first number; `memory` is the block's, of `room` numbers.
         """
-        sums = cuda.local.array(sums_of, kind)
-        next_a, next_b = cuda.local.array(numbers_a, kind), cuda.local.array(numbers_b, kind)
-        lines_a, lines_b = cuda.local.array(numbers_a, np.uint32), cuda.local.array(numbers_b, np.uint32)
-        whole_a, whole_b, none = aligned(a, row_a), aligned(b, row_b), U(0)
-        thread = U(cuda.threadIdx.x)
+        lines_a, lines_b = cuda.local.array(vectors_a, np.uint32), cuda.local.array(vectors_b, np.uint32)
+        whole = U(U(aligned(a, row_a)) + U(2) * U(aligned(b, row_b)))
+        thread, k0 = U(cuda.threadIdx.x), U(begin)
         group, within = U(thread // U(threads // groups)), U(thread % U(threads // groups))
         for i in range(sums_of):
             sums[i] = zero
-        begin_a(row_a, order, gathered, m0, M, lines_a)
-        begin_b(row_b, order, False, n0, N, lines_b)
-        fetch_a(a, row_a, lines_a, order, gathered, late, m0, M, U(begin), end, whole_a, next_a)
-        fetch_b(b, row_b, lines_b, order, False, none, n0, N, U(begin), end, whole_b, next_b)
+        follow_a(row_a, lines_a, order, gathered, m0, M, k0, late, end)
+        if deep_b:
+            follow_b(row_b, lines_b, order, False, n0, N, k0, U(0), end)
         cuda.syncthreads()  # the memory may hold what others still read of the product before
-        keep_a(memory, none, next_a)
-        keep_b(memory, U(2 * size_a), next_b)
-        cuda.syncthreads()
-        turn = U(0)  # which of the two slabs is multiplied, while the other is filled
-        k0 = U(begin)
-        while k0 < end:
-            k0 = U(k0 + U(slab))
-            if k0 < end:
-                fetch_a(a, row_a, lines_a, order, gathered, late, m0, M, k0, end, whole_a, next_a)
-                fetch_b(b, row_b, lines_b, order, False, none, n0, N, k0, end, whole_b, next_b)
-            add_slab(
-                memory, np.uint64(turn * U(size_a) + group * U(of_slab * (rows + PAD))),
-                np.uint64(U(2 * size_a) + turn * U(size_b) + group * U(of_slab * (columns + PAD))), within, sums,
+        for i in range(ahead):
+            bring(
+                a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, U(k0 + U(i * slab)), end, m0, n0,
+                whole, memory, U(i * stage),
             )  # fmt: skip
-            if k0 < end:
-                turn = U(U(1) - turn)
-                keep_a(memory, U(turn * U(size_a)), next_a)
-                keep_b(memory, U(U(2 * size_a) + turn * U(size_b)), next_b)
-                cuda.syncthreads()
-        if groups == 1:
-            for i in range(thread_rows):
-                for j in range(thread_columns):
-                    out[i, j] = sums[i * thread_columns + j]
-        else:
+        here, free = U(0), U(ahead * stage)
+        while k0 < end:
+            wait(behind)
             cuda.syncthreads()
-            for i in range(thread_rows):
-                line = U((group * U(rows) + row_of(within, U(i))) * U(columns))
-                for j in range(thread_columns):
-                    memory[line + column_of(within, U(j))] = sums[i * thread_columns + j]
-            cuda.syncthreads()
-            for i in range(of_group):
-                line = U(row_of(within, group * U(of_group) + U(i)) * U(columns))
-                for j in range(thread_columns):
-                    total = zero
-                    for g in range(groups):
-                        total += memory[U(g * rows * columns) + line + column_of(within, U(j))]
-                    out[i, j] = total
+            bring(
+                a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, U(k0 + U(ahead * slab)), end, m0, n0,
+                whole, memory, free,
+            )  # fmt: skip
+            add_slab(
+                memory, np.uint64(here + group * U(group_a)), np.uint64(here + group * U(group_b) + U(size_a)), within,
+                sums,
+            )  # fmt: skip
+            k0, free = U(k0 + U(slab)), here
+            here = U(here + U(stage)) if here < U(ahead * stage) else U(0)
 
-    return accumulate
+    return accumulate, _groups(F, shape, transposed_a, transposed_b)
 
 
 @lru_cache
-def spots(F: type, shape: Shape) -> tuple[Any, Any, Any]:
+def _groups(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
+    """The function (memory, sums, out): `out` (shape.own) <- the parts of all groups, added in their order.
+
+    Which rows and columns of the tile these are `place` says. `memory` is that of the product.
+    """
+    rows, columns, threads = shape.thread_rows, shape.thread_columns, shape.threads // shape.groups
+    row_of, column_of, _ = spots(F, shape, transposed_a, transposed_b)
+    (own_row, own_column), (down, across), groups = place(F, shape, transposed_a, transposed_b), shape.own, shape.groups
+    (row, apart), V, U, zero = part(shape), in_vector(F), np.uint32, F(0)
+    side_by_side = not transposed_b and not shape.tensor and columns % V == 0
+
+    @device
+    def alone(memory, sums, out):
+        for i in range(rows):
+            for j in range(columns):
+                out[i, j] = sums[i * columns + j]
+
+    @device
+    def add(memory, sums, out):
+        group, within = U(U(cuda.threadIdx.x) // U(threads)), U(U(cuda.threadIdx.x) % U(threads))
+        cuda.syncthreads()
+        for i in range(rows):
+            line = U(group * U(apart) + row_of(within, U(i)) * U(row))
+            for j in range(0, columns, V if side_by_side else 1):
+                if side_by_side:
+                    store(memory, line + column_of(within, U(j)), sums, i * columns + j)
+                else:
+                    memory[line + column_of(within, U(j))] = sums[i * columns + j]
+        cuda.syncthreads()
+        for i in range(down):
+            for j in range(across):
+                total = zero
+                for g in range(groups):
+                    total += memory[U(g * apart) + own_row(U(i)) * U(row) + own_column(U(j))]
+                out[i, j] = total
+
+    return add if groups > 1 else alone
+
+
+@lru_cache
+def spots(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[Any, Any, Any]:
     """Which sums of a tile a thread has: row(within, i) and column(within, j), `within` its number in its group.
 
     With tensor cores also right_column(within, j), for even j: the column of the right factor that a lane holds.
@@ -189,9 +219,11 @@ def spots(F: type, shape: Shape) -> tuple[Any, Any, Any]:
     rows, columns, U = shape.thread_rows, shape.thread_columns, np.uint32
     if not shape.tensor or SIMULATED:
         across, down = shape.columns // columns, shape.rows // rows
-        tall, wide = min(rows, in_vector(F)), min(columns, in_vector(F))
+        # Vectors of one thread are apart: those of neighbors are side by side, and meet no bank twice. Of a deep factor
+        # the vectors are along the sum.
+        tall = min(rows, in_vector(F)) if transposed_a else 1
+        wide = 1 if transposed_b else min(columns, in_vector(F))
 
-        # Vectors of one thread are apart: those of neighbors are side by side, and meet no bank twice.
         @device
         def row(within, i):
             return i // U(tall) * U(down * tall) + within // U(across) * U(tall) + i % U(tall)
@@ -221,66 +253,92 @@ def spots(F: type, shape: Shape) -> tuple[Any, Any, Any]:
     return row_of_lane, column_of_lane, right_column
 
 
-def _line(F: type, count: int, spot: Any, rounds: bool) -> Any:
-    """The function (memory, start, within, x): x <- a thread's numbers of a slab's row, which begins at `start`."""
-    V = in_vector(F)
-    step, U = V if count % V == 0 else 1, np.uint32
+def _numbers(F: type, count: int, spot: Any, stride: int, deep: bool, depth: int, rounds: bool) -> Any:
+    """The function (memory, start, within, x): x (depth, count) <- a thread's numbers of `depth` terms of the sum.
+
+    They begin at `start`; of a deep factor rows are `stride` apart, of another terms.
+    """
+    V, U = in_vector(F), np.uint32
+    step = V if count % V == 0 else 1
 
     @device
-    def line(memory, start, within, x):
-        for i in range(0, count, step):
-            if step == V:
-                load(memory, start + spot(within, U(i)), x, i)
-            else:
-                x[i] = memory[start + spot(within, U(i))]
-        if rounds:
-            for i in range(count):
-                x[i] = rounded(x[i])
+    def along_sum(memory, start, within, x):
+        for i in range(count):
+            load(memory, start + spot(within, U(i)) * U(stride), x, i * depth)
 
-    return line
+    @device
+    def along_tile(memory, start, within, x):
+        for k in range(depth):
+            for i in range(0, count, step):
+                if step == V:
+                    load(memory, start + U(k * stride) + spot(within, U(i)), x, k * count + i)
+                else:
+                    x[k * count + i] = memory[start + U(k * stride) + spot(within, U(i))]
+
+    numbers = along_sum if deep else along_tile
+    if not rounds:
+        return numbers
+
+    @device
+    def in_tf32(memory, start, within, x):
+        numbers(memory, start, within, x)
+        for i in range(count * depth):
+            x[i] = rounded(x[i])
+
+    return in_tf32
 
 
 @lru_cache
-def _multiply(F: type, shape: Shape) -> Any:
+def _multiply(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
     """The function (memory, a, b, within, sums): adds the products of a group's share of a slab to the sums.
 
     `a` and `b` are where the share's first terms begin in shared memory.
     """
     of_slab, rows, columns = shape.slab // shape.groups, shape.thread_rows, shape.thread_columns
-    (row, column, right_column), kind = spots(F, shape), number(F)
-    U, rounds, row_a, row_b = np.uint32, shape.tensor, shape.rows + PAD, shape.columns + PAD
+    (row, column, right_column), kind = spots(F, shape, transposed_a, transposed_b), number(F)
+    U, deep_a, deep_b = np.uint32, not transposed_a, transposed_b
+    stride_a, stride_b = (shape.slab if deep_a else shape.rows) + PAD, (shape.slab if deep_b else shape.columns) + PAD
+    depth = in_vector(F) if deep_a or deep_b else 1
+    # Numbers from a row of a factor to the next, and from a term of the sum to the next.
+    (row_a, term_a), (row_b, term_b) = ((s, 1) if d else (1, s) for s, d in ((stride_a, deep_a), (stride_b, deep_b)))
+    (i_x, k_x), (j_y, k_y) = ((depth, 1) if d else (1, n) for n, d in ((rows, deep_a), (columns, deep_b)))
 
     if not shape.tensor or SIMULATED:
-        line_of_a, line_of_b = (_line(F, n, spot, rounds) for n, spot in ((rows, row), (columns, column)))
+        size_x, size_y = rows * depth, columns * depth
+        numbers_of_a = _numbers(F, rows, row, stride_a, deep_a, depth, shape.tensor)
+        numbers_of_b = _numbers(F, columns, column, stride_b, deep_b, depth, shape.tensor)
 
         @device
         def by_threads(memory, a, b, within, sums):
-            x, y = cuda.local.array(rows, kind), cuda.local.array(columns, kind)
-            line_of_a(memory, a, within, x)
-            line_of_b(memory, b, within, y)
-            for i in range(rows):
-                for j in range(columns):
-                    sums[i * columns + j] += x[i] * y[j]
+            x, y = cuda.local.array(size_x, kind), cuda.local.array(size_y, kind)
+            numbers_of_a(memory, a, within, x)
+            numbers_of_b(memory, b, within, y)
+            for k in range(depth):
+                for i in range(rows):
+                    for j in range(columns):
+                        sums[i * columns + j] += x[i * i_x + k * k_x] * y[j * j_y + k * k_y]
 
-        return _repeated(by_threads, of_slab, row_a, row_b)
+        return _repeated(by_threads, of_slab // depth, depth * term_a, depth * term_b)
 
     @device
     def by_warps(memory, a, b, within, sums):
         x = cuda.local.array((rows, 2), np.uint32)
         k, later = U(within % U(4)), U(within % U(4) + U(4))
         for i in range(rows):
-            x[i, 0] = rounded(memory[a + k * U(row_a) + row(within, U(i))])
-            x[i, 1] = rounded(memory[a + later * U(row_a) + row(within, U(i))])
+            line = row(within, U(i)) * U(row_a)
+            x[i, 0] = rounded(memory[a + k * U(term_a) + line])
+            x[i, 1] = rounded(memory[a + later * U(term_a) + line])
         for j in range(0, columns, 2):
-            y = rounded(memory[b + k * U(row_b) + right_column(within, U(j))])
-            z = rounded(memory[b + later * U(row_b) + right_column(within, U(j))])
+            line = right_column(within, U(j)) * U(row_b)
+            y = rounded(memory[b + k * U(term_b) + line])
+            z = rounded(memory[b + later * U(term_b) + line])
             for i in range(0, rows, 2):
                 s, t = i * columns + j, (i + 1) * columns + j
                 sums[s], sums[s + 1], sums[t], sums[t + 1] = multiply(
                     x[i, 0], x[i + 1, 0], x[i, 1], x[i + 1, 1], y, z, sums[s], sums[s + 1], sums[t], sums[t + 1]
                 )
 
-    return _repeated(by_warps, of_slab // DEEP, DEEP * row_a, DEEP * row_b)
+    return _repeated(by_warps, of_slab // DEEP, DEEP * term_a, DEEP * term_b)
 
 
 def _repeated(step: Any, count: int, step_a: int, step_b: int) -> Any:
@@ -300,18 +358,26 @@ def _repeated(step: Any, count: int, step_a: int, step_b: int) -> Any:
 
 
 @lru_cache
-def place(F: type, shape: Shape) -> tuple[Any, Any]:
+def place(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[Any, Any]:
     """The functions row(i) and column(j) for the sums in a thread's `out`."""
-    threads, of_group, U = shape.threads // shape.groups, shape.thread_rows // shape.groups, np.uint32
-    row_of, column_of, _ = spots(F, shape)
+    U, (row_of, column_of, _) = np.uint32, spots(F, shape, transposed_a, transposed_b)
+    columns_of = shape.own[1]
+    across, many = shape.columns // columns_of, shape.threads
+
+    @device
+    def row_of_own(i):
+        return U(row_of(U(cuda.threadIdx.x), i))
+
+    @device
+    def column_of_own(j):
+        return U(column_of(U(cuda.threadIdx.x), j))
 
     @device
     def row(i):
-        thread = U(cuda.threadIdx.x)
-        return U(row_of(thread % U(threads), thread // U(threads) * U(of_group) + i))
+        return U(U(cuda.threadIdx.x) // U(across) + i * U(many // across))
 
     @device
     def column(j):
-        return U(column_of(U(cuda.threadIdx.x) % U(threads), j))
+        return U(U(cuda.threadIdx.x) % U(across) * U(columns_of) + j)
 
-    return row, column
+    return (row, column) if shape.groups > 1 else (row_of_own, column_of_own)

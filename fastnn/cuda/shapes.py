@@ -18,20 +18,35 @@ class Shape(NamedTuple):
     slab: int
     thread_rows: int
     thread_columns: int
-    groups: int  # that share the slab; a divisor of thread_rows and of slab
+    groups: int  # that share the slab; a divisor of a thread's sums and of slab
+    stages: int  # slabs, two or more, in shared memory: all but one are on their way while that one is multiplied
     tensor: bool = False  # whether tensor cores multiply, in TF32; a warp then has 8 x 4 threads
 
     @property
     def threads(self) -> int:
         return self.rows // self.thread_rows * (self.columns // self.thread_columns) * self.groups
 
+    @property
+    def sums(self) -> int:
+        """Sums of which a thread has its group's part."""
+        return self.thread_rows * self.thread_columns
+
+    @property
+    def own(self) -> tuple[int, int]:
+        """Rows and columns of the tile's sums that a thread has in the end."""
+        if self.groups == 1:
+            return self.thread_rows, self.thread_columns
+        sums = self.sums // self.groups
+        across = 4 if sums % 4 == 0 else 1
+        return sums // across, across
+
 
 class Shapes(NamedTuple):
     """`small` and `slim`, where tiles are few: a layer of 512 units at batch 128 has blocks for all multiprocessors.
-    `large`, for long batches of wide layers: a thread's 8 x 8 sums need a quarter of the loads for each multiplication.
-    `long` is that of weights, for which there are registers to read twice as much at once. `few` and `rows`: rows go
-    through all layers of a narrow network; few at once where that leaves multiprocessors without any: batch 128 has 16
-    blocks, 1024 has 128. All of them fit in 48 KiB of shared memory."""
+    `large`, for long batches of wide layers: a thread's 8 x 8 sums need half of the loads for each multiplication.
+    `long` is that of weights, whose factors both have rows along the tile. `few` and `rows`: rows go through all layers
+    of a narrow network; few at once where that leaves multiprocessors without any: batch 128 has 16 blocks, 1024 has
+    128. All of them fit in 48 KiB of shared memory."""
 
     slim: Shape
     small: Shape
@@ -42,23 +57,23 @@ class Shapes(NamedTuple):
 
 
 OF_SINGLE = Shapes(
-    slim=Shape(16, 32, 64, 4, 2, 4),
-    small=Shape(32, 32, 64, 4, 4, 4),
-    large=Shape(128, 128, 8, 8, 8, 1),
-    long=Shape(128, 128, 16, 8, 8, 1),
-    few=Shape(8, 64, 64, 4, 2, 4),
-    rows=Shape(64, 64, 32, 4, 4, 1),
+    slim=Shape(16, 32, 64, 8, 4, 16, 3),
+    small=Shape(32, 32, 64, 8, 4, 4, 2),
+    large=Shape(128, 128, 8, 8, 8, 1, 3),
+    long=Shape(128, 128, 8, 8, 8, 1, 4),
+    few=Shape(8, 64, 64, 4, 2, 4, 2),
+    rows=Shape(64, 64, 32, 4, 4, 1, 2),
 )
 OF_DOUBLE = Shapes(
-    slim=Shape(32, 32, 32, 4, 4, 2),
-    small=Shape(32, 32, 32, 4, 4, 2),
-    large=Shape(64, 64, 8, 4, 4, 1),
-    long=Shape(64, 64, 8, 4, 4, 1),
-    few=Shape(8, 32, 32, 2, 4, 2),
-    rows=Shape(8, 32, 32, 2, 4, 2),
+    slim=Shape(32, 32, 32, 4, 4, 2, 2),
+    small=Shape(32, 32, 32, 4, 4, 2, 2),
+    large=Shape(64, 64, 8, 4, 4, 1, 3),
+    long=Shape(64, 64, 8, 4, 4, 1, 3),
+    few=Shape(8, 32, 32, 2, 4, 2, 2),
+    rows=Shape(8, 32, 32, 2, 4, 2, 2),
 )
-OF_TENSOR = Shape(128, 64, 16, 8, 4, 1, True)  # 8 x 8 sums a thread are more than its registers take
-TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1)] * 6)  # one Python thread a block
+OF_TENSOR = Shape(32, 32, 64, 4, 4, 4, 2, True), Shape(128, 64, 16, 8, 4, 1, 3, True)  # 8 x 8 sums spill
+TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1, 2)] * 6)  # one Python thread a block
 BLOCKS = 264  # two for each multiprocessor of an H100
 MANY = 96  # large tiles that keep the GPU busy
 PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16 bytes stay aligned
@@ -70,7 +85,7 @@ def shapes(F: type, tf32: bool = False) -> Shapes:
     found = TINY if SIMULATED else OF_SINGLE if np.dtype(F).itemsize == 4 else OF_DOUBLE
     if not tf32:
         return found
-    small, large = found.small._replace(tensor=True), found.large._replace(tensor=True) if SIMULATED else OF_TENSOR
+    small, large = (found.small._replace(tensor=True),) * 2 if SIMULATED else OF_TENSOR
     return found._replace(slim=small, small=small, large=large, long=large)
 
 
@@ -93,8 +108,24 @@ def shape_of_rows(F: type, batch: int) -> Shape:
     return few if batch <= BLOCKS * few.rows else rows
 
 
-def room(shape: Shape) -> int:
-    """Numbers of shared memory that a product takes: two slabs of A and of B, and in their place, when they have been
-    multiplied, the groups' parts of the sums."""
-    slabs = 2 * shape.slab * (shape.rows + shape.columns + 2 * PAD)
-    return max(slabs, shape.groups * shape.rows * shape.columns * (shape.groups > 1))
+def size(shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[int, int]:
+    """Numbers of shared memory for a slab of A and of B; a factor's rows lie there as they do in memory (`product`)."""
+    slab, a, b = shape.slab, shape.rows, shape.columns
+    return (
+        slab * (a + PAD) if transposed_a else a * (slab + PAD),
+        b * (slab + PAD) if transposed_b else slab * (b + PAD),
+    )
+
+
+def part(shape: Shape) -> tuple[int, int]:
+    """How far apart rows of a group's part of the sums are in shared memory, and the parts of two groups: what threads
+    of a warp write at once, of 2 groups and 2 rows or of 4 rows, meets no bank twice."""
+    row = shape.columns + 2 * PAD
+    return row, shape.rows * row + 4 * PAD
+
+
+def room(shape: Shape, transposed_a: bool, transposed_b: bool) -> int:
+    """Numbers of shared memory that a product takes: its slabs and, when they have been multiplied, the groups' parts
+    of the sums in their place."""
+    slabs = shape.stages * sum(size(shape, transposed_a, transposed_b))
+    return max(slabs, shape.groups * part(shape)[1] if shape.groups > 1 else 0)

@@ -1,6 +1,13 @@
-"""Numbers that lie side by side, moved 16 bytes at a time: one instruction instead of four of single precision."""
+"""Numbers that lie side by side, moved 16 bytes at a time: one instruction instead of four of single precision.
+
+Also copies to shared memory that a thread does not wait for (cp.async; from compute capability 8.0 on, before it they
+are loads and stores). A thread's copies since its last `commit` are a group; `wait(n)` waits until all of its groups
+but the last n have arrived. What other threads copied is there after a barrier that they came to when they had waited.
+"""
 
 from __future__ import annotations
+
+import threading
 
 import numpy as np
 
@@ -30,9 +37,37 @@ if SIMULATED:
         for i in range(in_vector(array.dtype)):
             array[at + i] = values[place + i]
 
+    _own = threading.local()  # each thread's groups of copies that are on their way, the last one not yet whole
+
+    def _groups():
+        return _own.__dict__.setdefault("groups", [[]])
+
+    def copy_vector(memory, at, array, start, there):
+        """memory[at ..] <- 16 bytes of `array` from `start` on, both at multiples of 16; 0 unless they are `there`.
+
+        It arrives as late as it may: what does not wait for it reads what was there before.
+        """
+        _groups()[-1].append((memory, at, array, start, there, in_vector(array.dtype)))
+
+    def copy_number(memory, at, array, start, there):
+        """The same for one number."""
+        _groups()[-1].append((memory, at, array, start, there, 1))
+
+    def commit():
+        """The end of a group of copies."""
+        _groups().append([])
+
+    def wait(groups):
+        """Until all of the thread's groups but the last `groups` have arrived."""
+        while len(_groups()) - 1 > groups:
+            for memory, at, array, start, there, count in _groups().pop(0):
+                for i in range(count):
+                    memory[at + i] = array[start + i] if there else 0
+
 else:
     from llvmlite import ir
     from numba import types
+    from numba.cuda.core.targetconfig import ConfigStack
     from numba.cuda.extending import intrinsic
 
     def _pointer(context, builder, array_type, array, at):
@@ -92,3 +127,77 @@ else:
             return builder.icmp_unsigned("==", low, ir.Constant(ir.IntType(64), 0))
 
         return types.boolean(array, types.uint64), codegen
+
+    _ADDRESS, _SHARED = ir.IntType(32), 3
+
+    def _asynchronous():
+        """Whether the GPU that is compiled for copies on its own."""
+        return ConfigStack().top().compute_capability >= (8, 0)
+
+    def _assembly(builder, text, constraints, *values):
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        clobbers = [*constraints, "~{memory}"]
+        builder.call(ir.InlineAsm(function, text, ",".join(clobbers), side_effect=True), values)
+
+    def _copied(context, builder, signature, args, count):
+        memory, _, array, _, _ = signature.args
+        to = _pointer(context, builder, memory, args[0], args[1])
+        start = _pointer(context, builder, array, args[2], args[3])
+        size = count * np.dtype(str(array.dtype)).itemsize
+        if _asynchronous():
+            way, bits = "cg" if size == BYTES else "ca", ir.IntType(32)
+            there = builder.select(args[4], ir.Constant(bits, size), ir.Constant(bits, 0))
+            address = builder.ptrtoint(builder.addrspacecast(to, to.type.pointee.as_pointer(_SHARED)), _ADDRESS)
+            text = f"cp.async.{way}.shared.global [$0], [$1], {size}, $2;"
+            _assembly(builder, text, ("r", "l", "r"), address, builder.ptrtoint(start, ir.IntType(64)), there)
+            return context.get_dummy_value()
+        if count > 1:
+            to, start = _vector(builder, to, count), _vector(builder, start, count)
+        with builder.if_else(args[4]) as (found, missing):
+            with found:
+                builder.store(builder.load(start, align=size), to, align=size)
+            with missing:
+                builder.store(ir.Constant(to.type.pointee, None), to, align=size)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def copy_vector(typingctx, memory, at, array, start, there):
+        """memory[at ..] <- 16 bytes of `array` from `start` on, both at multiples of 16; 0 unless they are `there`."""
+
+        def codegen(context, builder, signature, args):
+            return _copied(context, builder, signature, args, BYTES // np.dtype(str(array.dtype)).itemsize)
+
+        return types.void(memory, types.uint64, array, types.uint64, types.boolean), codegen
+
+    @intrinsic
+    def copy_number(typingctx, memory, at, array, start, there):
+        """The same for one number."""
+
+        def codegen(context, builder, signature, args):
+            return _copied(context, builder, signature, args, 1)
+
+        return types.void(memory, types.uint64, array, types.uint64, types.boolean), codegen
+
+    @intrinsic
+    def commit(typingctx):
+        """The end of a group of copies."""
+
+        def codegen(context, builder, signature, args):
+            if _asynchronous():
+                _assembly(builder, "cp.async.commit_group;", ())
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    @intrinsic
+    def wait(typingctx, groups):
+        """Until all of the thread's groups but the last `groups` have arrived."""
+        if not isinstance(groups, types.IntegerLiteral):
+            return None
+
+        def codegen(context, builder, signature, args):
+            if _asynchronous():
+                _assembly(builder, f"cp.async.wait_group {groups.literal_value};", ())
+            return context.get_dummy_value()
+
+        return types.void(groups), codegen

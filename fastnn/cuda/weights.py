@@ -17,6 +17,8 @@ from fastnn.cuda.phases import (
     BIAS,
     COLUMNS,
     DELTAS,
+    FIRST_COLUMN,
+    FIRST_ROW,
     INDIRECT,
     INPUT,
     LATE,
@@ -24,33 +26,36 @@ from fastnn.cuda.phases import (
     NOWHERE,
     ROWS_IN,
     SLOT,
+    TILE,
     WEIGHTS,
     batch_of,
 )
 from fastnn.cuda.products import place, product
 from fastnn.cuda.shapes import BLOCKS, Shape, room, shapes
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number
+from fastnn.cuda.vectors import aligned, in_vector, load, store
 
 U = np.uint32
+GRADIENT = True, False  # which factors of a product are transposed: x^T dz
 LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a part of the sum pays
 TURNS = 4  # of all multiprocessors, for which a sum is in parts to fill the last one: 70 MB of parts at most
 GATHERED = 0 if SIMULATED else 128  # rows of a batch that take as long as to leave a part in memory and to fetch it
 LONG, WIDE = 1024, 256  # batch and width from which large tiles keep the GPU busy
 
 
-def parts_of(tiles: np.ndarray, matrices: np.ndarray, batch: int) -> int:
+def parts_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
     """In how many parts the sums over a batch are taken; tiles of biases alone are no work that counts.
 
-    A block alone on a multiprocessor takes no less time than two: 384 tiles of 784-2048-2048-10 are two turns, and in
-    halves they are three of half the time.
+    A block alone on a multiprocessor takes no less time than two (of 128 threads: than four): 384 tiles of
+    784-2048-2048-10 are two turns, and in halves they are three of half the time.
     """
-    products = int((tiles[:, 1] < matrices[tiles[:, 0], ROWS_IN]).sum())
+    products, places = int((tiles[:, FIRST_ROW] < tiles[:, ROWS_IN]).sum()), BLOCKS * max(1, 256 // shape.threads)
 
     def rows(parts: int) -> float:
         """What a place for a block goes through, one part after the other."""
-        return -(-parts * products // BLOCKS) * (batch / parts + (GATHERED if parts > 1 else 0))
+        return -(-parts * products // places) * (batch / parts + (GATHERED if parts > 1 else 0))
 
-    return min(range(1, max(1, min(TURNS * BLOCKS // products, batch // LEAST_ROWS)) + 1), key=rows)
+    return min(range(1, max(1, min(TURNS * places // products, batch // LEAST_ROWS)) + 1), key=rows)
 
 
 def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -> Shape:
@@ -62,8 +67,8 @@ def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -
 @lru_cache
 def _gather(F: type, shape: Shape) -> Any:
     """The function that puts the sum of all parts in `out` and says whether this block is the one to go on with it."""
-    size, down, across = shape.rows * shape.columns, shape.thread_rows // shape.groups, shape.thread_columns
-    columns_of, zero, (row, column) = shape.columns, F(0), place(F, shape)
+    size, (down, across) = shape.rows * shape.columns, shape.own
+    columns_of, zero, (row, column) = shape.columns, F(0), place(F, shape, *GRADIENT)
 
     @device
     def gather(partial, arrived, turn, out):
@@ -102,13 +107,8 @@ def _add_up(F: type, shape: Shape) -> Any:
 
     Where a layer has as many inputs as some tiles have rows, these are a third of the tiles of 64 x 64 weights.
     """
-    down, across, columns_of, threads = (
-        shape.thread_rows // shape.groups,
-        shape.thread_columns,
-        shape.columns,
-        shape.threads,
-    )
-    groups, zero, (row, column) = max(1, threads // columns_of), F(0), place(F, shape)
+    (down, across), columns_of, threads = shape.own, shape.columns, shape.threads
+    groups, zero, (row, column) = max(1, threads // columns_of), F(0), place(F, shape, *GRADIENT)
 
     @device
     def add_up(deltas, fan_out, begin, end, n0, memory, out):
@@ -132,87 +132,147 @@ def _add_up(F: type, shape: Shape) -> Any:
 
 
 @lru_cache
-def put(F: type, rule: str | None, slots: int) -> Any:
-    """The function that puts gradient g of parameter `at` to use: the optimizer's update, or the gradient as it is."""
+def put(F: type, rule: str | None, slots: int, count: int, step: int) -> tuple[Any, Any]:
+    """The functions that put gradients to use: the optimizer's update, or the gradient as it is.
+
+    `step` neighbors are updated at once, by vectors where rows are `whole`, else those that are among `left`. take: to
+    `old`, of 3 * `count` numbers, what the update needs of the parameters from `at` on; give: what becomes of them, by
+    the gradients g[i, j ..].
+    """
     update: Any = formulas.rule(rule, F) if rule is not None and slots else None
-    zero, applies, remembers, both = F(0), rule is not None, slots > 0, slots > 1
+    zero, V, kept = F(0), in_vector(F), 0 if rule is None else 1 + slots
 
     @device
-    def to_use(target, m, v, at, g, k):
-        if not applies:
-            target[at] = g
-        elif not remembers:
-            target[at] = k[1] * target[at] + k[0] * g
-        elif both:
-            target[at], m[at], v[at] = update(target[at], g, m[at], v[at], k)
+    def read(array, at, left, whole, into, place):
+        if step == V and whole:
+            load(array, at, into, place)
         else:
-            target[at], m[at], _ = update(target[at], g, m[at], zero, k)
+            for j in range(step):
+                if U(j) < left:
+                    into[place + j] = array[at + U(j)]
 
-    return to_use
+    @device
+    def write(array, at, left, whole, values, place):
+        if step == V and whole:
+            store(array, at, values, place)
+        else:
+            for j in range(step):
+                if U(j) < left:
+                    array[at + U(j)] = values[place + j]
+
+    @device
+    def take(target, m, v, at, left, whole, old, place):
+        if kept > 0:
+            read(target, at, left, whole, old, place)
+        if kept > 1:
+            read(m, at, left, whole, old, count + place)
+        if kept > 2:
+            read(v, at, left, whole, old, 2 * count + place)
+
+    @device
+    def give(target, m, v, at, left, whole, old, place, g, i, j, k):
+        for e in range(step):
+            w = place + e
+            if kept == 0:
+                old[w] = g[i, j + e]
+            elif kept == 1:
+                old[w] = k[1] * old[w] + k[0] * g[i, j + e]
+            elif kept == 2:
+                old[w], old[count + w], _ = update(old[w], g[i, j + e], old[count + w], zero, k)
+            else:
+                old[w], old[count + w], old[2 * count + w] = update(
+                    old[w], g[i, j + e], old[count + w], old[2 * count + w], k
+                )
+        write(target, at, left, whole, old, place)
+        if kept > 1:
+            write(m, at, left, whole, old, count + place)
+        if kept > 2:
+            write(v, at, left, whole, old, 2 * count + place)
+
+    return take, give
 
 
 @lru_cache
 def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     """Kernel: gradient and update of a tile of a matrix, grid (tiles, parts of the sum over the batch).
 
-    `tiles` uint32 (n, 3): row of `matrices` (see phases), first row, first column of the block's tile of the matrix's
-    (I + 1, O) parameters, whose last row is the bias. `rule` None: the gradient goes to `target`, laid out like the
-    parameters. `mask` uint8, laid out so too: where it is 0 the gradient is 0; of no meaning unless `masked`.
-    `partial` F (parts * tiles * tile's size,) and `arrived` int32 (tiles,), all 0, are for the parts.
+    `tiles` uint32 (n * TILE,): see `layout.tiles`; the block's tile is one of the matrix's (I + 1, O) parameters, whose
+    last row is the bias. `rule` None: the gradient goes to `target`, laid out like the parameters. `mask` uint8, laid
+    out so too: where it is 0 the gradient is 0; of no meaning unless `masked`. `partial` F (parts * tiles * tile's
+    size,) and `arrived` int32 (tiles,), all 0, are for the parts.
     """
-    accumulate, (row, column), gather = product(F, shape, True, False), place(F, shape), _gather(F, shape)
-    kind, zero, numbers, to_use = number(F), F(0), room(shape), put(F, rule, slots)
-    add_up = _add_up(F, shape)
-    down, across = shape.thread_rows // shape.groups, shape.thread_columns
-    # Three of small tiles are on a multiprocessor at once, with 80 registers a thread: 784-512-512-10 has 700 of them.
-    blocks = 3 if shape.groups > 1 and np.dtype(F).itemsize == 4 else 2
+    (accumulate, add_groups), (row, column) = product(F, shape, *GRADIENT), place(F, shape, *GRADIENT)
+    gather, kind, zero, numbers, add_up = _gather(F, shape), number(F), F(0), room(shape, *GRADIENT), _add_up(F, shape)
+    (down, across), V = shape.own, in_vector(F)
+    step = V if across % V == 0 and (shape.groups > 1 or not shape.tensor) else 1
+    early = shape.groups > 1  # a thread has few sums of its own, and registers for all that their update needs
+    count, parts_of_sums = down * across if early else step, shape.sums
+    kept, (take, give) = 3 * count, put(F, rule, slots, count, step)
+    # With 80 registers a thread six of small tiles are on a multiprocessor at once, as many as its shared memory takes:
+    # 784-512-512-10 has 689 of them, and an H100 takes them all. With two numbers to remember it is five.
+    blocks = 6 - slots // 2 if shape.threads == 128 and np.dtype(F).itemsize == 4 else 2
+
+    @device
+    def each(asks, uses, target, m, v, mask, masked, tile, old, out, k):
+        """For all of the thread's parameters: ask for what their update needs, or use it, or both."""
+        fan_in, fan_out, weight, bias = tile[ROWS_IN], tile[COLUMNS], tile[WEIGHTS], tile[BIAS]
+        height = U(fan_in if bias == NOWHERE else fan_in + U(1))
+        # Vectors begin at multiples of 16 bytes in the rows of weights, and in that of the bias.
+        whole = aligned(target[weight:], fan_out) and (bias == NOWHERE or bias % U(V) == weight % U(V))
+        for i in range(down):
+            r = U(tile[FIRST_ROW] + row(U(i)))
+            line = U(weight + r * fan_out if r < fan_in else bias)
+            for j in range(0, across, step):
+                n, place = U(tile[FIRST_COLUMN] + column(U(j))), i * across + j if early else 0
+                if r < height and n < fan_out:
+                    at, left = U(line + n), U(fan_out - n)
+                    if asks:
+                        take(target, m, v, at, left, whole, old, place)
+                    if uses:
+                        if masked:
+                            for e in range(step):
+                                if U(e) < left and mask[at + U(e)] == np.uint8(0):
+                                    out[i, j + e] = zero
+                        give(target, m, v, at, left, whole, old, place, out, i, j, k)
 
     @kernel(shape.threads, F, shape, rule, slots, blocks=blocks)
-    def change_tile(
-        target, m, v, inputs, buffer, matrices, order, state, coefficients, tiles, mask, masked, partial, arrived, s
-    ):
+    def change_tile(target, m, v, inputs, buffer, order, state, coefficients, tiles, mask, masked, partial, arrived, s):
         memory = cuda.shared.array(numbers, kind, ALIGNED)
         turn = cuda.shared.array(1, np.int32)
-        out = cuda.local.array((down, across), kind)
+        sums, out = cuda.local.array(parts_of_sums, kind), cuda.local.array((down, across), kind)
+        old, tile = cuda.local.array(kept, kind), cuda.local.array(TILE, U)
+        part, parts_all = U(cuda.blockIdx.y), U(cuda.gridDim.y)
+        for i in range(0, TILE, 4):
+            load(tiles, U(cuda.blockIdx.x) * U(TILE) + U(i), tile, i)
         first, batch = batch_of(state, s)
-        tile, part, parts_all = U(cuda.blockIdx.x), U(cuda.blockIdx.y), U(cuda.gridDim.y)
-        number, m0, n0 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
-        fan_in, fan_out, gathered = (
-            matrices[number, ROWS_IN],
-            matrices[number, COLUMNS],
-            matrices[number, INDIRECT] != U(0),
-        )
-        x = inputs if gathered else buffer[matrices[number, INPUT] + matrices[number, BEFORE] * batch * fan_in :]
-        lines, late = U(matrices[number, LINES] * batch), U(matrices[number, LATE] * batch)
-        height = U(fan_in if matrices[number, BIAS] == NOWHERE else fan_in + U(1))
+        fan_in, fan_out, gathered = tile[ROWS_IN], tile[COLUMNS], tile[INDIRECT] != U(0)
+        x = inputs if gathered else buffer[tile[INPUT] + tile[BEFORE] * batch * fan_in :]
+        lines, late = U(tile[LINES] * batch), U(tile[LATE] * batch)
+        height = U(fan_in if tile[BIAS] == NOWHERE else fan_in + U(1))
         share = U((lines + parts_all - U(1)) // parts_all)
         begin = U(min(lines, part * share))
-        end, deltas = U(min(lines, begin + share)), buffer[matrices[number, DELTAS] :]
-        if m0 == fan_in:
-            add_up(deltas, fan_out, begin, end, n0, memory, out)
-        else:
+        end, deltas, only_bias = U(min(lines, begin + share)), buffer[tile[DELTAS] :], tile[FIRST_ROW] == fan_in
+        if not only_bias:
             accumulate(
-                x, fan_in, deltas, fan_out, order[first:], gathered, late, height, fan_out, begin, end, m0, n0, memory,
-                out,
+                x, fan_in, deltas, fan_out, order[first:], gathered, late, height, fan_out, begin, end, tile[FIRST_ROW],
+                tile[FIRST_COLUMN], memory, sums,
             )  # fmt: skip
-        if parts_all > U(1) and not gather(partial, arrived, turn, out):
-            return
-        # Read again: in registers these would wait for the whole product (36 bytes of spills on an A100).
-        number, m0, n0 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
-        fan_in, fan_out, weight, bias = (
-            matrices[number, ROWS_IN], matrices[number, COLUMNS], matrices[number, WEIGHTS], matrices[number, BIAS]
-        )  # fmt: skip
-        height = U(fan_in if bias == NOWHERE else fan_in + U(1))
+        # Read again: in registers these would wait for the whole product.
+        for i in range(0, TILE, 4):
+            load(tiles, U(cuda.blockIdx.x) * U(TILE) + U(i), tile, i)
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        for i in range(down):
-            r = U(m0 + row(U(i)))
-            for j in range(across):
-                n = U(n0 + column(U(j)))
-                if r < height and n < fan_out:
-                    at, g = U(weight + r * fan_out + n if r < fan_in else bias + n), out[i, j]
-                    if masked and mask[at] == np.uint8(0):
-                        g = zero
-                    to_use(target, m, v, at, g, k)
+        if early and parts_all == U(1):
+            each(True, False, target, m, v, mask, masked, tile, old, out, k)
+        if only_bias:
+            add_up(deltas, fan_out, begin, end, tile[FIRST_COLUMN], memory, out)
+        else:
+            add_groups(memory, sums, out)
+        if parts_all > U(1) and not gather(partial, arrived, turn, out):
+            return
+        if early and parts_all == U(1):
+            each(False, True, target, m, v, mask, masked, tile, old, out, k)
+        else:
+            each(True, True, target, m, v, mask, masked, tile, old, out, k)
 
     return change_tile
