@@ -1,4 +1,4 @@
-"""When Python looks for objects that nothing but each other refers to: in place of a frame, and not within one.
+"""When Python looks for objects that nothing but each other refers to: between frames or in place of one, not within.
 
 Textual's lines hold themselves in a cache of theirs (`Strip.divide`), some hundred a frame. Python went through all
 objects in the middle of every tenth frame of a screen full of plots, and keys waited 40 to 60 ms more for it.

@@ -12,11 +12,12 @@ KEY_BUDGET = 0.1
 PLOT_SECONDS = 0.2
 # Textual composes and paints the whole screen for a frame, whatever has changed: some 8 ms at 160x45. Rest this many
 # times as long as drawing and painting took: where training takes the processors a fifteenth of a core, 4 frames a
-# second, so that two training threads on two cores go on. Where it leaves some to others, 18 frames: by waits for
-# Python's lock they cost 1.3 % more of a training in compiled code, 0.4 to 5 % of one that takes a dozen calls a chunk.
+# second, so that two training threads on two cores go on. Where it leaves some to others, 15 frames: by waits for
+# Python's lock 18 cost 1.3 % more of a training in compiled code, 0.4 to 5 % of one that takes a dozen calls a chunk.
 PAINT = 0.008
-CROWDED, ROOMY = 14.0, 1.0
+CROWDED, ROOMY = 14.0, 2.0
 LONGEST_REST = 0.5
+PAINTED = 0.1  # after a frame was drawn, it is on the screen
 
 
 def same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -37,7 +38,7 @@ class Turns:
     def __init__(self) -> None:
         self._shown: dict[Hashable, tuple[tuple[Any, ...], float]] = {}
         self._next = 0
-        self._rest_until = 0.0
+        self._drawn = self._rest_until = 0.0
 
     def current(self, plot: Hashable, key: tuple[Any, ...]) -> bool:
         """Whether the plot shows this already."""
@@ -53,8 +54,13 @@ class Turns:
         """Whether the last frame is not paid for yet."""
         return now < self._rest_until
 
+    def idle(self, now: float) -> bool:
+        """Whether the last frame is painted and the next one is not due: the time for what else there is to do."""
+        return self._drawn + PAINTED <= now < self._rest_until
+
     def rest(self, began: float, ended: float, *, crowded: bool) -> None:
         """A frame has been drawn: leave the processor to training, which takes all there are where it is `crowded`."""
+        self._drawn = ended
         self._rest_until = ended + min((CROWDED if crowded else ROOMY) * (ended - began + PAINT), LONGEST_REST)
 
     def pick(self, plots: Sequence[Hashable], keys: Sequence[tuple[Any, ...]], now: float) -> int | None:

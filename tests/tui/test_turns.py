@@ -81,9 +81,17 @@ def test_keys_are_compared_by_identity_and_small_ones_by_value():
     assert not same((array,), (array.copy(),)) and not same((1,), (2,)) and not same((1,), (1, 1))
 
 
+def test_there_is_time_for_other_things_between_a_painted_frame_and_the_next():
+    turns = Turns()
+    turns.rest(1.0, 1.01, crowded=True)
+    assert not turns.idle(1.05) and turns.resting(1.05)  # it is being painted
+    assert turns.idle(1.15)
+    assert not turns.idle(2.0)  # the next one is due
+
+
 def test_frames_are_rare_only_where_training_takes_the_processors():
     turns = Turns()
-    turns.rest(1.0, 1.008, crowded=False)
+    turns.rest(1.0, 1.003, crowded=False)
     assert not turns.resting(1.0 + 1 / 30)
     run = Run(SimpleNamespace(threads=2), (1, 1), cores=3)
     assert View(RunConfig(), run=run).crowded and not View(RunConfig(), run=replace(run, cores=4)).crowded

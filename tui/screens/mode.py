@@ -155,8 +155,10 @@ class ModeScreen(Commands, Screen[None]):
         await self.answer(self.session.view)
         if self._put_off:
             self._draw_awaited()
-        elif not resting and not self.ui.litter.collect():
-            self._draw_some(view, began)
+        elif self.turns.idle(began) or not resting:
+            looked = self.ui.litter.collect()
+            if not resting and not looked:
+                self._draw_some(view, began)
 
     def _is_due(self, view: View, now: float, resting: bool) -> bool:
         """Whether to write the numbers: at once when something was done, else along with the plots, as one can read."""
@@ -233,7 +235,7 @@ class ModeScreen(Commands, Screen[None]):
             plot.show(view)
             self.turns.drew(plots, number, key, now)
             last = plot
-        self.turns.rest(began, time.monotonic(), crowded=view.crowded)
+        self.turns.rest(began, time.monotonic(), crowded=True)  # a key seldom comes alone
 
     @on(Drawer.Applied)
     def _drawer_applied(self, event: Drawer.Applied) -> None:
