@@ -81,6 +81,11 @@ def training(dtype: str, on: Problem) -> Found:
     gpu, exact = on.pair(dtype, x.shape[1], *wide)
     yield "gradient, wide", apart(exact.gradient(x[:5], y[:5]), gpu.gradient(x[:5], y[:5]))
     yield "gradient, wide, all rows", apart(exact.gradient(x, y), gpu.gradient(x, y))
+    times = 1 if on.tiny else 20  # so that a block has rows in turns
+    for units in (width, 2 * width // 3):
+        gpu, exact = on.pair(dtype, x.shape[1], fnn.Dense(units, "tanh"), fnn.Dense(units, "relu"))
+        many = np.tile(x, (times, 1)), np.tile(y, times)
+        yield f"gradient, {units} units, long batch", apart(exact.gradient(*many), gpu.gradient(*many))
     mask = np.arange(x.shape[1] * width).reshape(x.shape[1], width) % 3 > 0
     layers: dict[str, list[Any]] = {
         "masks": [fnn.Dense(width, "tanh", mask=mask)],
@@ -174,10 +179,10 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small numbers, for Numba's simulator")
     options = parser.parse_args()
     if options.tiny:
-        from fastnn.cuda import fused  # not before: asv imports this module where CUDA's packages are missing
+        from fastnn.cuda import held  # not before: asv imports this module where CUDA's packages are missing
 
         sys.setswitchinterval(1e-4)  # the simulator's own thread spins, and keeps Python's lock for 5 ms at a time
-        fused.WIDEST = TINY_WIDEST
+        held.WIDEST = TINY_WIDEST
     json.dump(dict(PARTS[options.part](Problem(options.tiny))), sys.stdout)
 
 

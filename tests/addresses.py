@@ -185,6 +185,7 @@ def stand_in(gpu: Gpu) -> None:
     vectors.aligned = lambda array, row: array.start % V == 0 and row % V == 0
     tensor.rounded, tensor.multiply = lambda x: x, lambda *numbers: numbers[6:]
     formulas.activations = lambda F: (lambda code, x, slope: x, lambda code, y, slope: 1.0)
+    formulas.over = lambda F, count: (lambda *numbers: None,) * 2
     formulas.dropout = lambda F: lambda x, *rest: x
     formulas.rule = lambda name, F: lambda w, g, m, v, c: (w, m, v)
 
@@ -194,9 +195,9 @@ def stand_in(gpu: Gpu) -> None:
         lost[0], hit[0], space[0], space[1] = target[0], 0, 0, 0
 
     formulas.loss = lambda name, F: over_columns
-    from fastnn.cuda import fused, head, layout, memory, phases, products, weights
+    from fastnn.cuda import fused, head, held, layout, memory, parts, phases, products, weights
 
-    for module in (fused, head, phases, weights):
+    for module in (fused, head, held, parts, phases, weights):
         module.U = unsigned
     products.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
     memory.room = lambda: 2**40

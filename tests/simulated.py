@@ -21,7 +21,7 @@ from ranks import on_ranks
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda import fused, head, parallel, shapes, steps, target
+from fastnn.cuda import head, held, parallel, shapes, steps, target
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 
@@ -74,7 +74,7 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
     yield "prediction", both(pair(dtype, fnn.Dense(5, "tanh")), lambda net: net(X.astype(dtype)))
     mask = np.arange(4 * 5).reshape(4, 5) % 3 > 0
     adam = fnn.Adam(0.1)
-    most, fused.WIDEST = fused.WIDEST, 4
+    most, held.WIDEST = held.WIDEST, 4
     deep = [fnn.Dense(5, "tanh"), fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.2)]
     for widest in (CLASSES, 2):
         head.WIDEST = widest
@@ -100,7 +100,7 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
         target.tensor_cores = has
         old = said.startswith("precision: 'tf32' needs a GPU of compute capability 8.0")
         yield "tf32 of an old GPU is refused", float(not (old and nets[0].device == "cpu"))
-    fused.WIDEST = most
+    held.WIDEST = most
     yield "masks", trained(dtype, fnn.Dense(5, "relu", mask=mask), optimizer=adam)
     yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))
 
@@ -137,11 +137,13 @@ def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:
 
 
 def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
-    """With blocks of several threads: tiles of two shapes, and sequences."""
-    grouped, plain = shapes.Shape(8, 4, 8, 4, 4, 2, 2), shapes.Shape(8, 4, 4, 4, 2, 1, 3)
-    shapes.TINY = shapes.Shapes(*[grouped] * 5, plain)
+    """With blocks of several threads: tiles of two shapes, rows that a block takes in turns, and sequences."""
+    shapes.TINY = shapes.Shapes(*[shapes.Shape(8, 4, 8, 4, 4, 2, 2)] * 4)
     shapes.BLOCKS = 0
+    held.TINY, held.BLOCKS = ((held.Cut(4, 8, 4, 1, 4), held.Cut(4, 8, 4, 4, 4)),), 1
     yield from training(dtype)
+    nets = pair(dtype, fnn.Dense(5, "tanh"), fnn.Dense(6, "relu"))
+    yield "gradient of rows in turns", both(nets, lambda net: net.gradient(X, LABELS))
     steps.TINY = steps.Slice(2, 3, 4, 3, 2, 1)
     yield from sequences(dtype, "lstm and gru")
     steps.TINY = steps.Slice(2, 6, 4, 3, 2, 1)

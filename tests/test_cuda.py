@@ -48,8 +48,10 @@ def test_every_kernel_computes_what_the_cpu_does(python: Python, arguments: tupl
 @needs_numba_cuda
 def test_no_place_is_outside_its_array(python: Python) -> None:
     """Of threads at the corners of grids; batches and widths fill no tile, and rows are or are not whole vectors."""
-    wide, narrow = {"layers": [20, 133, 132, 10]}, {"layers": [20, 33, 10], "batch": 515, "rows": 520}
-    cases: list[dict[str, Any]] = [wide | {"batch": 270, "rows": 275}, narrow]
+    wide, few = {"layers": [20, 133, 132, 10]}, {"layers": [20, 33, 10], "batch": 515, "rows": 520}
+    many = {"layers": [70, 33, 52, 10], "batch": 16900, "rows": 16905}
+    broad = {"layers": [150, 100, 68, 10], "batch": 2200, "rows": 2210}
+    cases: list[dict[str, Any]] = [wide | {"batch": 270, "rows": 275}, few, many, broad]
     cases += [wide | {"batch": 131, "rows": 136, "large": True, "tf32": tf32} for tf32 in (False, True)]
     code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('addresses', run_name='__main__')"
     assert int(python(code, str(HERE), "37", *map(json.dumps, cases))[0]) > 3000
@@ -106,10 +108,10 @@ def test_too_much_for_it(python: Python) -> None:
     code = """
 import logging, sys
 import numpy as np, fastnn as fnn
-from fastnn.cuda import fused, layout, memory, sequences
+from fastnn.cuda import held, layout, memory, sequences
 net = fnn.Network([2, 3], device="cuda")
 logging.basicConfig(level="DEBUG", stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
-fused.WIDEST = 2
+held.WIDEST = 2
 for _ in range(2):
     net.gradient(np.eye(2), [0, 1])
 logging.disable()

@@ -29,7 +29,9 @@ from fastnn.cuda import (
     clipping,
     fused,
     head,
+    held,
     layout,
+    parts,
     phases,
     products,
     recurrent,
@@ -47,8 +49,8 @@ if toolkit_missing() is not None:
     pytest.skip("CUDA's compiler libraries are not installed", allow_module_level=True)
 
 # What blocks of 256 threads may take so that two of them fit on a multiprocessor: 65,536 / 512. One that holds weights
-# of recurrent layers is alone there.
-MOST_REGISTERS, HOLDING = 128, {"steps 1": 208}
+# of recurrent layers is alone there; one that holds rows of narrow networks has half as many threads.
+MOST_REGISTERS, HOLDING = 128, {"steps 1": 208, "rows": 224}
 A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a tile goes through once, in a loop
 MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
 
@@ -68,7 +70,8 @@ def arguments(F: type) -> dict[str, tuple[Any, ...]]:
         "backward": (a, a, a, table, a, *rates, order, words, s, s),
         "head": (a, a, s, a, table, a, *rates, order, words, a, a, s, s),
         "change": (a, a, a, a, a, order, words, c, order, mask, types.boolean, a, arrived, s),
-        "rows": (a, a, a, s, a, table, a, *rates, order, words, a, a, s),
+        "rows": (a, a, a, s, a, table, a, *rates, order, words, a, a, c, s),
+        "add": (a, a, a, c, s, words, c, mask, types.boolean, s),
         "advance": (words, words.dtype),
         "measure": (a, c),
         "per_batch": (a, a, order, s, c),
@@ -90,7 +93,8 @@ def caller(net, x, out):
 
 def kernels(F: type) -> dict[str, Callable[[], Any]]:
     """Every kernel by name; the first word is that of its arguments."""
-    slim, small, large, long, few, many = shapes.OF_SINGLE if F is np.float32 else shapes.OF_DOUBLE
+    slim, small, large, long = shapes.OF_SINGLE if F is np.float32 else shapes.OF_DOUBLE
+    (few, *_, many), (_, broad) = held.OF_SINGLE if F is np.float32 else held.OF_DOUBLE
     found: dict[str, Callable[[], Any]] = {"take": lambda: phases.take(F), "advance": lambda: phases.advance}
     tensor = shapes.shapes(np.float32, tf32=True)
     for size, shape in (("tensor", tensor.small), ("tensor-large", tensor.large)):
@@ -118,8 +122,11 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
     for loss in LOSSES:
         found[f"lose {loss}"] = lambda loss=loss: phases.lose(F, loss)
         found[f"head {loss}"] = lambda loss=loss: head.rows(F, loss, 4)
-        found[f"rows {loss}"] = lambda loss=loss: fused.rows(F, few, loss)
-    found["rows many"] = lambda: fused.rows(F, many, "cross_entropy")
+        found[f"rows {loss}"] = lambda loss=loss: fused.rows(F, few, loss, False)
+    for name, cut in (("many", many), ("broad", broad)):
+        found[f"rows {name}"] = lambda cut=cut: fused.rows(F, cut, "cross_entropy", True)
+    for rule, slots in (("sgd", 0), ("adam", 2)):
+        found[f"add {rule}"] = lambda rule=rule, slots=slots: parts.add(F, rule, slots)
     return found
 
 
@@ -152,7 +159,7 @@ def test_single_precision(name: str, tmp_path: Path) -> None:
     assert ("mma.sync.aligned.m16n8k8" in ptx) == ("tensor" in name)
     assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
     stack = 0 if name.startswith("steps") else A_TILE
-    assert assemble(ptx, tmp_path, stack) <= HOLDING.get(name, MOST_REGISTERS)
+    assert assemble(ptx, tmp_path, stack) <= HOLDING.get(name, HOLDING.get(name.split()[0], MOST_REGISTERS))
 
 
 def test_a_gpu_without_copies_of_its_own_loads_and_stores() -> None:
@@ -163,7 +170,8 @@ def test_a_gpu_without_copies_of_its_own_loads_and_stores() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["rows mse", "change small adam 2", "change large adam 2", "head cross_entropy", "steps 1", "steps 4"]
+    "name",
+    ["rows mse", "rows many", "change small adam 2", "change large adam 2", "head cross_entropy", "steps 1", "steps 4"],
 )
 def test_double_precision_spills_nothing(name: str, tmp_path: Path) -> None:
     assemble(compiled(np.float64, name), tmp_path, 2 * A_TILE)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import fused, head, layout, phases, reductions
+from fastnn.cuda import fused, head, held, layout, parts, phases, reductions
 from fastnn.cuda.memory import upload
-from fastnn.cuda.shapes import shape_for, shape_of_rows, tiles
+from fastnn.cuda.shapes import shape_for, tiles
 from fastnn.cuda.target import SIMULATED, cuda
 from fastnn.runner import Architecture
 
@@ -30,6 +30,8 @@ class Batches:
     `parameters` is the device's array; `inputs` (n, fan_in) and `targets` are checked arrays of the host; `slots` is
     how many batches' losses there is room for.
     """
+
+    parts: tuple[Any, ...] = ()  # of the gradient where the row phase leaves them, and the rows of each: see `fused`
 
     def __init__(
         self, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray, batch: int, *,
@@ -56,14 +58,19 @@ class Batches:
 
     def _prepare(self, loss: str, training: bool) -> None:
         """Choose the kernels."""
-        F = self.F
-        fits = max(self.architecture.sizes[1:]) <= fused.WIDEST
-        self._tf32 = self.architecture.tf32 and not fits
+        F, architecture = self.F, self.architecture
+        self._narrow = held.cut_of(architecture, self.batch)
+        fits = self._narrow is not None
+        self._tf32 = architecture.tf32 and not fits
         if training and not fits:
-            say_once("a layer of more than %d units: one launch a layer", fused.WIDEST)
-        self._shape = shape_of_rows(F, self.batch)
-        self._rows = fused.rows(F, self._shape, loss) if training and fits else None
-        ends = training and not fits and len(self.architecture.sizes) > 2 and self.architecture.sizes[-1] <= head.WIDEST
+            say_once("a layer of more than %d units: one launch a layer", held.WIDEST)
+        self._rows: Any = None
+        if training and self._narrow is not None:
+            found = parts.shape(architecture, self.batch, self.parameters.size)
+            self._rows = fused.rows(F, self._narrow, loss, found is not None)
+            self._parts = cuda.device_array(found or (1, 1), F)
+            self.parts = (self._parts, np.uint32(self._narrow.rows)) if found else ()
+        ends = training and not fits and len(architecture.sizes) > 2 and architecture.sizes[-1] <= head.WIDEST
         self._head = head.rows(F, loss, head.height(self.batch)) if ends else None
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
 
@@ -88,13 +95,14 @@ class Batches:
             )  # fmt: skip
             self.backward(s, stream, last - 1)
             return
-        if self._rows is None:
+        if self._rows is None or self._narrow is None:
             self.losses_of(s, stream)
             self.backward(s, stream, last)
             return
-        self._rows[-(-self.batch // self._shape.rows), self._shape.threads, stream](
+        self._rows[held.blocks(self._narrow, self.batch), self._narrow.threads, stream](
             self.parameters, self.inputs, self.targets, np.uint32(self.target_row), self.buffer, self.table,
-            self.slopes, self.edges, self.scales, self.order, self.state, self.losses, self.hits, np.uint32(s),
+            self.slopes, self.edges, self.scales, self.order, self.state, self.losses, self.hits, self._parts,
+            np.uint32(s),
         )  # fmt: skip
 
     def forward(self, s: int, stream: Any = 0) -> None:

@@ -7,13 +7,15 @@ stays on the device.
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fastnn.cpu import plan, train
-from fastnn.cuda import clipping, layout, statistics, weights
+from fastnn.cuda import clipping, layout, parts, statistics, weights
 from fastnn.cuda.batches import Batches
 from fastnn.cuda.graphs import Graphs
 from fastnn.cuda.memory import check_room, guarded, upload
@@ -63,9 +65,9 @@ class Runner(BaseRunner):
                 rows = evaluated(architecture, validation[0])
                 blocks = -(-len(validation[0]) // rows)
                 self._scored = batches(architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
-        self._prepare_change()
         self._mask = plan.mask(sizes, architecture.masks)
         self._mask_there = upload(self._mask if self._mask.size else np.ones(1, np.uint8))
+        self._prepare_change()
         self._order = np.arange(self.samples, dtype=np.int64)
         self._epoch_there = -1  # whose order is on the device
 
@@ -83,19 +85,26 @@ class Runner(BaseRunner):
         return self.optimizer is not None and self.optimizer.clip > 0
 
     def _prepare_change(self) -> None:
-        F, sizes, matrices = self.architecture.F, self.architecture.sizes, self.batches.layout.matrices
-        lines = self.batches.layout.longest * self._taken
-        shape = weights.shape_for(F, sizes, lines, self.architecture.tf32)
-        tiles = layout.tiles(matrices, shape)
-        parts = weights.parts_of(tiles, lines, shape)
-        self._grid, self._threads = (len(tiles), parts), shape.threads
-        partial = cuda.device_array(parts * len(tiles) * shape.rows * shape.columns if parts > 1 else 1, F)
-        self._sharing = (partial, upload(np.zeros(len(tiles), np.int32)))
-        self._tiles = upload(tiles.reshape(-1))
-        self._slope = weights.change(F, shape, None, 0)
+        F, batches, masks = self.architecture.F, self.batches, (self._mask_there, self._mask.size > 0)
+        if batches.parts:
+            make: Any = partial(parts.add, F)
+            self._grid: Any = parts.blocks(self.parameters.size), parts.THREADS
+            self._reads: Any = *batches.parts, batches.state, self._coefficients, *masks
+        else:
+            lines = batches.layout.longest * self._taken
+            shape = weights.shape_for(F, self.architecture.sizes, lines, self.architecture.tf32)
+            make, tiles = partial(weights.change, F, shape), layout.tiles(batches.layout.matrices, shape)
+            shares = weights.parts_of(tiles, lines, shape)
+            sums = shares * len(tiles) * shape.rows * shape.columns if shares > 1 else 1
+            self._grid = (len(tiles), shares), shape.threads
+            self._reads = (
+                batches.inputs, batches.buffer, batches.order, batches.state, self._coefficients,
+                upload(tiles.reshape(-1)), *masks, cuda.device_array(sums, F), upload(np.zeros(len(tiles), np.int32)),
+            )  # fmt: skip
+        self._slope = make(None, 0)
         self._clip = 0.0
         if self.optimizer is not None:
-            self._change: Any = weights.change(F, shape, self.optimizer.name, self.slots)
+            self._change: Any = make(self.optimizer.name, self.slots)
             self._clip = float(self.optimizer.clip)
         if self._apart:
             self._norms = cuda.device_array((parts_of(self.parameters.size), 2), F)
@@ -107,6 +116,7 @@ class Runner(BaseRunner):
         numbers = self.parameters.size * (2 + 2 * self.slots + self._apart) + self._slots * (2 * self._taken + WIDTH)
         numbers += sum(array.size for array in (*data, *(validation or ())))
         numbers += laid_out(architecture, data[0], self._taken, training=True).size
+        numbers += math.prod(parts.shape(architecture, self._taken, self.parameters.size) or (0,))
         if validation is not None:
             rows = evaluated(architecture, validation[0])
             numbers += laid_out(architecture, validation[0], rows, training=False).size + 2 * len(validation[0])
@@ -183,16 +193,13 @@ class Runner(BaseRunner):
 
     def _launch(self, s: int, stream: Any = 0, *, gradient: bool = False) -> None:
         """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""
-        batches = self.batches
-        batches.rows(s, stream)
+        self.batches.rows(s, stream)
         apart = gradient or self._apart
         if apart and self._gradient is None:
             self._gradient = cuda.device_array(self.parameters.size, self.architecture.F)
         kernel, target = (self._slope, self._gradient) if apart else (self._change, self._parameters)
-        kernel[self._grid, self._threads, stream](
-            target, *self._memory, batches.inputs, batches.buffer, batches.order, batches.state, self._coefficients,
-            self._tiles, self._mask_there, self._mask.size > 0, *self._sharing, np.uint32(s),
-        )  # fmt: skip
+        grid, threads = self._grid
+        kernel[grid, threads, stream](target, *self._memory, *self._reads, np.uint32(s))
         if apart and not gradient:
             self._update(s, stream)
 

@@ -54,6 +54,62 @@ def _either(F: type, code: Any, formula: Any, others: Any) -> Any:
 
 
 @lru_cache
+def over(F: type, count: int) -> tuple[Any, Any]:
+    """values(code, z, y, slope) and derivatives(code, d, y, slope): z <- f(z), and d <- d f'(y), of `count` numbers.
+
+    Which activation it is, is asked once for all of them. `y` has no meaning for the first.
+    """
+    values: Any = None
+    derivatives: Any = None
+    for name, entry in ACTIVATIONS.items():
+        value, derivative = entry.make(F)
+        values = _chosen(CODES[name], _one_by_one(_value(F, value), count), values)
+        derivatives = _chosen(CODES[name], _one_by_one(_derivative(F, derivative), count), derivatives)
+    return values, derivatives
+
+
+def _value(F: type, formula: Any) -> Any:
+    @device
+    def one(z, y, at, slope):
+        z[at] = F(formula(z[at], slope))
+
+    return one
+
+
+def _derivative(F: type, formula: Any) -> Any:
+    @device
+    def one(d, y, at, slope):
+        d[at] *= F(formula(y[at], slope))
+
+    return one
+
+
+def _one_by_one(one: Any, count: int) -> Any:
+    """The function that does `one` at each of so many places from `at` on, without a loop: registers have no index."""
+    if count == 1:
+        return one
+    half, rest = _one_by_one(one, count // 2), _one_by_one(one, count - count // 2)
+
+    @device
+    def both(z, y, at, slope):
+        half(z, y, at, slope)
+        rest(z, y, at + count // 2, slope)
+
+    return both
+
+
+def _chosen(code: Any, formula: Any, others: Any) -> Any:
+    @device
+    def choose(which, z, y, slope):
+        if others is None or which == code:
+            formula(z, y, 0, slope)
+        else:
+            others(which, z, y, slope)
+
+    return choose
+
+
+@lru_cache
 def cells(F: type) -> tuple[Any, Any]:
     """forward(code, ...) and backward(code, ...) of the cell whose number is `code`, over one row as in the registry.
 

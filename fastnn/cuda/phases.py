@@ -57,11 +57,11 @@ def batch_of(state, s):
     return U(first), U(min(state[BATCH], state[SAMPLES] - first))
 
 
-# ---- what both paths are made of -------------------------------------------------------------------------------------
+# ---- a tile, and an input --------------------------------------------------------------------------------------------
 
 
 @lru_cache
-def forward_tile(F: type, shape: Shape) -> Any:
+def _forward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of y = f(x W + b) of a layer, and of y after the next layer's dropout."""
     value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(F, shape, *FORWARD)
     (accumulate, add_groups), (down, across), count, kind = (
@@ -83,7 +83,7 @@ def forward_tile(F: type, shape: Shape) -> Any:
             x, fan_in, parameters[weight:], fan_out, order[first:], gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
             memory, sums,
         )  # fmt: skip
-        # Read again here and in `backward_tile`: in registers these would wait for the whole product.
+        # Read again here and in `_backward_tile`: in registers these would wait for the whole product.
         rows, fan_out, wrote, after = batch_of(state, s)[1], table[layer, OUT], table[layer, WROTE], table[layer, NEXT]
         bias, code, slope = table[layer, WEIGHT] + table[layer, IN] * fan_out, table[layer, CODE], slopes[layer]
         add_groups(memory, sums, out)
@@ -106,7 +106,7 @@ def forward_tile(F: type, shape: Shape) -> Any:
 
 
 @lru_cache
-def backward_tile(F: type, shape: Shape) -> Any:
+def _backward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of the deltas of units `layer` from those of its outputs: dz' = (dz W^T) f'(y)."""
     derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(F, shape, *BACKWARD)
     (accumulate, add_groups), (down, across), count, kind = (
@@ -182,13 +182,13 @@ def take(F: type) -> Any:
 @lru_cache
 def forward(F: type, shape: Shape) -> Any:
     """Kernel: the outputs of one layer, a block a tile of (B, O)."""
-    return _of_tiles("forward", F, shape, forward_tile(F, shape), room(shape, *FORWARD))
+    return _of_tiles("forward", F, shape, _forward_tile(F, shape), room(shape, *FORWARD))
 
 
 @lru_cache
 def backward(F: type, shape: Shape) -> Any:
     """Kernel: the deltas of units `layer`, a block a tile of (B, I)."""
-    return _of_tiles("backward", F, shape, backward_tile(F, shape), room(shape, *BACKWARD))
+    return _of_tiles("backward", F, shape, _backward_tile(F, shape), room(shape, *BACKWARD))
 
 
 def _of_tiles(what: str, F: type, shape: Shape, tile: Any, numbers: int) -> Any:

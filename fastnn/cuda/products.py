@@ -318,7 +318,7 @@ def _multiply(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> 
                     for j in range(columns):
                         sums[i * columns + j] += x[i * i_x + k * k_x] * y[j * j_y + k * k_y]
 
-        return _repeated(by_threads, of_slab // depth, depth * term_a, depth * term_b)
+        return repeated(by_threads, of_slab // depth, depth * term_a, depth * term_b)
 
     @device
     def by_warps(memory, a, b, within, sums):
@@ -338,15 +338,15 @@ def _multiply(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> 
                     x[i, 0], x[i + 1, 0], x[i, 1], x[i + 1, 1], y, z, sums[s], sums[s + 1], sums[t], sums[t + 1]
                 )
 
-    return _repeated(by_warps, of_slab // DEEP, DEEP * term_a, DEEP * term_b)
+    return repeated(by_warps, of_slab // DEEP, DEEP * term_a, DEEP * term_b)
 
 
-def _repeated(step: Any, count: int, step_a: int, step_b: int) -> Any:
+def repeated(step: Any, count: int, step_a: int, step_b: int) -> Any:
     """The function that does `step` a power of two of times, one after the other without a loop: then every place in
     shared memory is a constant away from the first (a loop's round took 18 instructions beside 64 multiplications)."""
     if count == 1:
         return step
-    half = _repeated(step, count // 2, step_a, step_b)
+    half = repeated(step, count // 2, step_a, step_b)
     on_a, on_b = np.uint64(count // 2 * step_a), np.uint64(count // 2 * step_b)
 
     @device

@@ -44,16 +44,13 @@ class Shape(NamedTuple):
 class Shapes(NamedTuple):
     """`small` and `slim`, where tiles are few: a layer of 512 units at batch 128 has blocks for all multiprocessors.
     `large`, for long batches of wide layers: a thread's 8 x 8 sums need half of the loads for each multiplication.
-    `long` is that of weights, whose factors both have rows along the tile. `few` and `rows`: rows go through all layers
-    of a narrow network; few at once where that leaves multiprocessors without any: batch 128 has 16 blocks, 1024 has
-    128. All of them fit in 48 KiB of shared memory."""
+    `long` is that of weights, whose factors both have rows along the tile. All of them fit in 48 KiB of shared
+    memory."""
 
     slim: Shape
     small: Shape
     large: Shape
     long: Shape
-    few: Shape
-    rows: Shape
 
 
 OF_SINGLE = Shapes(
@@ -61,27 +58,22 @@ OF_SINGLE = Shapes(
     small=Shape(32, 32, 64, 8, 4, 4, 2),
     large=Shape(128, 128, 8, 8, 8, 1, 3),
     long=Shape(128, 128, 8, 8, 8, 1, 4),
-    few=Shape(8, 64, 64, 4, 2, 4, 2),
-    rows=Shape(64, 64, 32, 4, 4, 1, 2),
 )
 OF_DOUBLE = Shapes(
     slim=Shape(32, 32, 32, 4, 4, 2, 2),
     small=Shape(32, 32, 32, 4, 4, 2, 2),
     large=Shape(64, 64, 8, 4, 4, 1, 3),
     long=Shape(64, 64, 8, 4, 4, 1, 3),
-    few=Shape(8, 32, 32, 2, 4, 2, 2),
-    rows=Shape(8, 32, 32, 2, 4, 2, 2),
 )
 OF_TENSOR = Shape(32, 32, 64, 4, 4, 4, 2, True), Shape(128, 64, 16, 8, 4, 1, 3, True)  # 8 x 8 sums spill
-TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1, 2)] * 6)  # one Python thread a block
+TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1, 2)] * 4)  # one Python thread a block
 BLOCKS = 264  # two for each multiprocessor of an H100
 MANY = 96  # large tiles that keep the GPU busy
 PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16 bytes stay aligned
 
 
 def shapes(F: type, tf32: bool = False) -> Shapes:
-    """The shapes for numbers of type F; with tensor cores for `tf32`, but where rows go through all layers: there they
-    would take more registers than there are."""
+    """The shapes for numbers of type F; with tensor cores for `tf32`."""
     found = TINY if SIMULATED else OF_SINGLE if np.dtype(F).itemsize == 4 else OF_DOUBLE
     if not tf32:
         return found
@@ -100,12 +92,6 @@ def shape_for(F: type, rows: int, columns: int, tf32: bool = False) -> Shape:
     if math.prod(tiles(rows, columns, large)) >= MANY:
         return large
     return small if 2 * math.prod(tiles(rows, columns, small)) >= BLOCKS else slim
-
-
-def shape_of_rows(F: type, batch: int) -> Shape:
-    """The shape of the tiles by which a batch's rows go through all layers."""
-    *_, few, rows = shapes(F)
-    return few if batch <= BLOCKS * few.rows else rows
 
 
 def size(shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[int, int]:

@@ -1,0 +1,274 @@
+"""What a block does with its rows in shared memory: it copies tiles there, and multiplies them in three ways.
+
+The rows' numbers of one layer (outputs, then deltas) are at the beginning of the memory, the tile that they are
+multiplied with behind them: weights, or for the gradient of weights the rows of the layer before. Both lie there row by
+row, as in the GPU's memory, so that copies need no thread to wait for them; of which direction the terms of a sum are,
+vectors of 16 bytes are read along it or across. A thread has `down` x `across` sums in registers.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.cuda.products import repeated
+from fastnn.cuda.shapes import BLOCKS, PAD
+from fastnn.cuda.target import SIMULATED, cuda, device, number
+from fastnn.cuda.vectors import copy_number, copy_vector, in_vector, load, store
+from fastnn.runner import Architecture
+
+TERMS = 4 if SIMULATED else 16  # that are multiplied without a loop: sums are padded with zeros to a multiple of them
+WIDEST = 128  # units of a layer but the inputs: wider ones have tiles for all multiprocessors
+U = np.uint32
+
+
+class Cut(NamedTuple):
+    """Rows that a block takes at once, units of the widest layer, terms of a sum that a tile of weights has, and the
+    rows and columns of a product of which a thread has the sums."""
+
+    rows: int
+    columns: int
+    slab: int
+    down: int
+    across: int
+
+    @property
+    def threads(self) -> int:
+        return self.rows // self.down * (self.columns // self.across)
+
+
+# By the widest layer and the length of the batch: few rows leave fewer multiprocessors without any (batch 128 has 16
+# blocks), of many each number that is read of the weights is used more often. All fit in 48 KiB of shared memory.
+OF_SINGLE = (
+    (Cut(8, 64, 64, 1, 4), Cut(32, 64, 64, 4, 4), Cut(64, 64, 64, 4, 4)),
+    (Cut(8, 128, 32, 2, 4), Cut(32, 128, 32, 8, 4)),
+)
+OF_DOUBLE = (
+    (Cut(8, 64, 32, 1, 4), Cut(32, 64, 32, 4, 4)),
+    (Cut(8, 128, 16, 2, 4), Cut(16, 128, 16, 4, 4)),
+)
+TINY = (Cut(4, 8, 4, 4, 8),), (Cut(4, 128, 4, 4, 128),)  # one Python thread a block
+
+
+def _fitting(F: type, widest: int, batch: int) -> Cut:
+    all_cuts = TINY if SIMULATED else OF_SINGLE if np.dtype(F).itemsize == 4 else OF_DOUBLE
+    cuts = next(cuts for cuts in all_cuts if widest <= cuts[0].columns)
+    return next((cut for cut in cuts if batch <= BLOCKS * cut.rows), cuts[-1])
+
+
+def cut_of(architecture: Architecture, batch: int) -> Cut | None:
+    """How a batch's rows are cut, or None for a network that is not narrow or has loops."""
+    widest = max(architecture.sizes[1:])
+    return None if architecture.loops or widest > WIDEST else _fitting(architecture.F, widest, batch)
+
+
+def blocks(cut: Cut, batch: int) -> int:
+    """How many blocks share a batch's rows: one that has been through some takes more of them."""
+    return min(BLOCKS, -(-batch // cut.rows))
+
+
+def behind(cut: Cut) -> int:
+    """Where the tile begins in shared memory."""
+    return cut.rows * (cut.columns + PAD)
+
+
+def room(cut: Cut) -> int:
+    """Numbers of shared memory for rows and tile."""
+    rows, columns, slab, *_ = cut
+    return behind(cut) + max(slab * (columns + PAD), columns * (slab + PAD), rows * (rows + PAD))
+
+
+@device
+def padded(terms):
+    """`terms`, or the next multiple of TERMS."""
+    return U((terms + U(TERMS - 1)) // U(TERMS) * U(TERMS))
+
+
+@lru_cache
+def bring(F: type, cut: Cut, wide: int, deep: bool) -> Any:
+    """The function that begins to copy a tile of a matrix to shared memory, in rows of `wide` numbers and PAD more.
+
+    memory[start ..] <- lines `line` .. and columns `column` .. of x, whose lines have `row` numbers each: `lines` times
+    `columns`, of those that are the terms of sums (the columns if `deep`) `padded` with zeros. Where `gathered`, the
+    line l is order[l] in x.
+    """
+    V, threads = in_vector(F), cut.threads
+    across = min(wide // V, threads)  # threads beside each other
+    down = threads // across
+
+    @device
+    def copy(memory, start, x, row, whole, order, gathered, line, column, lines, columns):
+        c, tall, long = U(U(cuda.threadIdx.x) % U(across) * U(V)), lines, columns
+        if deep:
+            long = padded(columns)
+        else:
+            tall = padded(lines)
+        while c < long:
+            here = U(columns - c) if c < columns else U(0)
+            r = U(U(cuda.threadIdx.x) // U(across))
+            while r < tall:
+                at, there, place = U(start + r * U(wide + PAD) + c), r < lines and here > U(0), U(0)
+                if there:
+                    place = U(line + r)
+                    if gathered:
+                        place = U(order[place])
+                    place = U(place * row + column + c)
+                if whole:
+                    copy_vector(memory, at, x, place, there)
+                else:
+                    for j in range(V):
+                        copy_number(memory, U(at + U(j)), x, U(place + U(j)), there and U(j) < here)
+                r = U(r + U(down))
+            c = U(c + U(across * V))
+
+    return copy
+
+
+@lru_cache
+def put(F: type, count: int) -> Any:
+    """The function array[at ..] <- the first `here` of `count` numbers, by vectors if rows have whole ones."""
+    V = in_vector(F)
+
+    @device
+    def put(array, at, here, whole, numbers, begin):
+        if whole:
+            for j in range(0, count, V):
+                if U(j) < here:
+                    store(array, U(at + U(j)), numbers, begin + j)
+        else:
+            for j in range(count):
+                if U(j) < here:
+                    array[at + U(j)] = numbers[begin + j]
+
+    return put
+
+
+@lru_cache
+def own(cut: Cut) -> tuple[Any, Any]:
+    """down() and across(): the thread's place among those that share the columns, and the rows, of a product.
+
+    A warp has 4 times 8 of them: the vectors that it reads at once then meet no bank twice, and a warp beyond the
+    columns of a layer has nothing to do. Neighbors share their columns: of 16 threads each vector is read once only if
+    two that are side by side, or one apart, want the same.
+    """
+    down, across = cut.rows // cut.down, cut.columns // cut.across
+    near, tall = min(across, 8), min(down, 4)
+    lanes, warps, pair = near * tall, across // near, 2 - tall % 2
+
+    @device
+    def down_of():
+        thread = U(cuda.threadIdx.x)
+        lane = U(thread % U(lanes))
+        return U(thread // U(lanes * warps) * U(tall) + lane // U(pair * near) * U(pair) + lane % U(pair))
+
+    @device
+    def across_of():
+        thread = U(cuda.threadIdx.x)
+        return U(thread // U(lanes) % U(warps) * U(near) + thread % U(lanes) // U(pair) % U(near))
+
+    return down_of, across_of
+
+
+@lru_cache
+def forward(F: type, cut: Cut) -> Any:
+    """The function (memory, first, terms, sums): adds rows times tile, from the rows' column `first` on.
+
+    A thread's rows are down() + i * (number of threads down), its columns across() times so many + j.
+    """
+    V, kind, rows, columns = in_vector(F), number(F), cut.down, cut.across
+    (down_of, across_of), wide, tile = own(cut), cut.columns + PAD, behind(cut)
+    apart, left = cut.rows // rows * wide, rows * V
+
+    @device
+    def some(memory, a, b, within, sums):
+        x, y = cuda.local.array(left, kind), cuda.local.array(columns, kind)
+        for i in range(rows):
+            load(memory, a + np.uint64(i * apart), x, i * V)
+        for k in range(V):
+            for j in range(0, columns, V):
+                load(memory, b + np.uint64(k * wide + j), y, j)
+            for i in range(rows):
+                for j in range(columns):
+                    sums[i * columns + j] += x[i * V + k] * y[j]
+
+    multiply = repeated(some, TERMS // V, V, V * wide)
+
+    @device
+    def add(memory, first, terms, sums):
+        a = np.uint64(down_of() * U(wide) + first)
+        b = np.uint64(U(tile) + across_of() * U(columns))
+        for k in range(U(0), terms, U(TERMS)):
+            multiply(memory, a + np.uint64(k), b + np.uint64(U(k) * U(wide)), U(0), sums)
+
+    return add
+
+
+@lru_cache
+def backward(F: type, cut: Cut) -> Any:
+    """The function (memory, first, terms, sums): adds rows times transposed tile, whose rows have `slab` numbers.
+
+    Rows as in `forward`; a thread's columns are across() + j * (number of threads across).
+    """
+    V, kind, rows, columns = in_vector(F), number(F), cut.down, cut.across
+    (down_of, across_of), wide, deep, tile = own(cut), cut.columns + PAD, cut.slab + PAD, behind(cut)
+    apart, beside = cut.rows // rows * wide, cut.columns // columns * deep
+    left, right = rows * V, columns * V
+
+    @device
+    def some(memory, a, b, within, sums):
+        x, y = cuda.local.array(left, kind), cuda.local.array(right, kind)
+        for i in range(rows):
+            load(memory, a + np.uint64(i * apart), x, i * V)
+        for j in range(columns):
+            load(memory, b + np.uint64(j * beside), y, j * V)
+        for k in range(V):
+            for i in range(rows):
+                for j in range(columns):
+                    sums[i * columns + j] += x[i * V + k] * y[j * V + k]
+
+    multiply = repeated(some, TERMS // V, V, V)
+
+    @device
+    def add(memory, first, terms, sums):
+        a = np.uint64(down_of() * U(wide) + first)
+        b = np.uint64(U(tile) + across_of() * U(deep))
+        for k in range(U(0), terms, U(TERMS)):
+            multiply(memory, a + np.uint64(k), b + np.uint64(k), U(0), sums)
+
+    return add
+
+
+@lru_cache
+def gradient(F: type, cut: Cut) -> Any:
+    """The function (memory, terms, sums): adds transposed tile times rows, a term a row.
+
+    The tile has `rows` columns; of them a thread has vectors down() + (number of threads down) * i. Its columns of the
+    rows are those of `forward`.
+    """
+    V, kind, rows, columns = in_vector(F), number(F), cut.down, cut.across
+    (down_of, across_of), wide, deep, tile = own(cut), cut.columns + PAD, cut.rows + PAD, behind(cut)
+    apart = cut.rows // rows
+
+    @device
+    def some(memory, a, b, within, sums):
+        x, y = cuda.local.array(rows, kind), cuda.local.array(columns, kind)
+        for i in range(0, rows, V):
+            load(memory, a + np.uint64(i * apart), x, i)
+        for j in range(0, columns, V):
+            load(memory, b + np.uint64(j), y, j)
+        for i in range(rows):
+            for j in range(columns):
+                sums[i * columns + j] += x[i] * y[j]
+
+    multiply = repeated(some, TERMS, deep, wide)
+
+    @device
+    def add(memory, terms, sums):
+        a = np.uint64(U(tile) + down_of() * U(V))
+        b = np.uint64(across_of() * U(columns))
+        for k in range(U(0), terms, U(TERMS)):
+            multiply(memory, a + np.uint64(U(k) * U(deep)), b + np.uint64(U(k) * U(wide)), U(0), sums)
+
+    return add
