@@ -70,7 +70,24 @@ def formulas(dtype: str) -> Iterator[tuple[str, float]]:
         yield f"optimizer {optimizer}", trained(dtype, fnn.Dense(2, "relu"), optimizer=optimizer)
 
 
+def epochs_at_once(dtype: str, shuffle: bool) -> float:
+    """Of five steps in one call, where an epoch has two of them, the last of fewer rows; with dropout."""
+
+    def run(net: fnn.Network) -> list[float]:
+        runner = net.engine.Runner(
+            net.architecture, net.storage, (X.astype(dtype), LABELS), loss="cross_entropy", optimizer=fnn.SGD(0.1),
+            batch=4, shuffle=shuffle,
+        )  # fmt: skip
+        runner.prepare()
+        assert runner.per_epoch == 2
+        first = runner.run(1, 0.1)
+        return [*first.losses, *runner.run(5, 0.1).losses, *runner.run(1, 0.1).losses, *net.parameters]
+
+    return both(pair(dtype, fnn.Dropout(0.3), fnn.Dense(2, "relu")), run)
+
+
 def training(dtype: str) -> Iterator[tuple[str, float]]:
+    yield from ((f"epochs at once, shuffle {shuffle}", epochs_at_once(dtype, shuffle)) for shuffle in (False, True))
     yield "prediction", both(pair(dtype, fnn.Dense(5, "tanh")), lambda net: net(X.astype(dtype)))
     mask = np.arange(4 * 5).reshape(4, 5) % 3 > 0
     adam = fnn.Adam(0.1)

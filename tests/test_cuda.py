@@ -213,20 +213,28 @@ assert after.step == before.step and all((a == b).all() for a, b in zip(before.a
 def test_ctrl_c_waits_for_the_graphs_that_run(python: Python) -> None:
     code = """
 from types import SimpleNamespace
-from fastnn.cuda.graphs import Graphs
-done, graphs = [], Graphs(None, None)
-def launch(stream):
+from fastnn.cuda.graphs import LENGTHS, Graphs
+def graphs_of(launch):
+    graphs = Graphs(None, None)
+    graphs._recorded = {n: SimpleNamespace(launch=lambda stream, n=n: launch(n)) for n in LENGTHS}
+    graphs.recording, graphs._stream = True, SimpleNamespace(sync=lambda: done.append("waited"))
+    return graphs
+done = []
+graphs_of(done.append).run([2, 70, 70, 1], lambda: done.append("meanwhile"))
+print(*done)
+done = []
+def interrupted(n):
     if done:
         raise KeyboardInterrupt
-    done.append("launched")
-graphs._recorded = dict.fromkeys((64, 8, 1), SimpleNamespace(launch=launch))
-graphs.recording, graphs._stream = True, SimpleNamespace(sync=lambda: done.append("waited"))
+    done.append(n)
 try:
-    graphs.run(9)
+    graphs_of(interrupted).run([9], lambda: done.append("meanwhile"))
 except KeyboardInterrupt:
     print(*done)
 """
-    assert python(code, NUMBA_ENABLE_CUDASIM="1")[0].split() == ["launched", "waited"]
+    every, interrupted = python(code, NUMBA_ENABLE_CUDASIM="1")[0].splitlines()
+    assert every.split() == ["1", "1", "64", "4", "1", "1", "64", "4", "1", "1", "1", "meanwhile", "waited"]
+    assert interrupted.split() == ["4", "waited"]
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ and then launched together, over and over: what changes from step to step is in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.cuda import phases
 from fastnn.cuda.target import SIMULATED, cuda
 
-LENGTHS = (64, 8, 1)  # steps of a graph
+LENGTHS = (64, 16, 4, 1)  # steps of a graph
 log = logging.getLogger(__name__)
 
 
@@ -28,26 +28,35 @@ class Graphs:
         self._stream: Any = None
         self.recording = not SIMULATED  # whether graphs are used; the simulator has none
 
-    def run(self, steps: int) -> None:
-        """Run `steps` steps from where the state is; returns when they are done, or have been launched one by one."""
+    def run(self, pieces: Sequence[int], meanwhile: Callable[[], None]) -> None:
+        """Run `pieces` of so many steps, each within an epoch, from where the state is; returns when they are done.
+
+        `meanwhile` is called when the GPU has been given all of them.
+        """
         if self.recording:
             try:
                 for length in LENGTHS:
-                    if steps >= length and length not in self._recorded:
+                    if max(pieces) >= length and length not in self._recorded:
                         self._recorded[length] = self._record(length)
             except Exception as reason:  # noqa: BLE001  a way to go faster, never the only one
                 log.warning("steps are launched one by one: %s", reason)
                 self.recording = False
         if not self.recording:
-            for s in range(steps):
-                self._launch(s)
+            for steps in pieces:
+                for s in range(steps):
+                    self._launch(s)
+                phases.advance[1, 1](self._state, np.uint64(steps))
+            meanwhile()
             return
         cuda.synchronize()  # the graphs' stream does not wait for what was copied on the default one
         try:
-            for length in LENGTHS:
-                for _ in range(steps // length):
-                    self._recorded[length].launch(self._stream)
-                steps %= length
+            for steps in pieces:
+                left = steps
+                for length in LENGTHS:
+                    for _ in range(left // length):
+                        self._recorded[length].launch(self._stream)
+                    left %= length
+            meanwhile()
         finally:  # after Ctrl-C, too: what is brought back then goes by the default stream, which waits for no other
             self._stream.sync()
 

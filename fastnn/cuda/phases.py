@@ -241,6 +241,8 @@ def lose(F: type, loss: str) -> Any:
 
 @kernel(1)
 def advance(state, steps):
-    """After `steps` steps that were launched together: the state is that of the next."""
+    """After `steps` steps that were launched together: the state is that of the next, in the next epoch if it ended."""
     for word in (POSITION, SLOT, STEP):
         state[word] += steps
+    if state[POSITION] * state[BATCH] >= state[SAMPLES]:
+        state[POSITION] = 0
