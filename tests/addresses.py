@@ -181,7 +181,7 @@ def stand_in(gpu: Gpu) -> None:
         memory[at] = array[start] if there else 0
 
     vectors.load, vectors.store, vectors.copy_vector, vectors.copy_number = load, store, copy_vector, copy_number
-    vectors.commit, vectors.wait = lambda: None, lambda groups: None
+    vectors.commit, vectors.wait, vectors.kept = lambda: None, lambda groups: None, lambda x: x
     vectors.aligned = lambda array, row: array.start % V == 0 and row % V == 0
     tensor.rounded, tensor.multiply = lambda x: x, lambda *numbers: numbers[6:]
     formulas.activations = lambda F: (lambda code, x, slope: x, lambda code, y, slope: 1.0)
@@ -195,11 +195,11 @@ def stand_in(gpu: Gpu) -> None:
         lost[0], hit[0], space[0], space[1] = target[0], 0, 0, 0
 
     formulas.loss = lambda name, F: over_columns
-    from fastnn.cuda import fused, head, held, layout, memory, parts, phases, products, weights
+    from fastnn.cuda import fused, head, held, layout, memory, parts, phases, products, slabs, weights
 
     for module in (fused, head, held, parts, phases, weights):
         module.U = unsigned
-    products.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
+    products.np = slabs.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
     memory.room = lambda: 2**40
     take = layout.Space.take
 

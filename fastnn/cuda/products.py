@@ -19,81 +19,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda.shapes import PAD, Shape, part, size
+from fastnn.cuda.slabs import reading
 from fastnn.cuda.target import SIMULATED, cuda, device, number
 from fastnn.cuda.tensor import DEEP, multiply, rounded
-from fastnn.cuda.vectors import aligned, commit, copy_number, copy_vector, in_vector, load, store, wait
-
-
-@lru_cache
-def _reading(F: type, width: int, slab: int, threads: int, deep: bool, ones: bool) -> tuple[Any, Any, int]:
-    """How a block reads slabs of a factor: the functions follow and request, and how many vectors a thread has.
-
-    In memory the factor has rows of `row` numbers; they run along the sum if it is `deep`, else along the tile, whose
-    `width` this is. A thread copies vectors of 16 bytes, where rows begin at multiples of that (`whole`).
-    """
-    V, U, one, zero = in_vector(F), np.uint32, F(1), F(0)
-    run, runs = (slab, width) if deep else (width, slab)  # numbers of a row that are in a slab, and rows
-    across, vectors = run // V, -(-width * slab // (V * threads))
-    ragged = width * slab % (V * threads) > 0
-
-    @device
-    def spot(i):
-        """Where in its row, and in which of the slab's, the thread's vector i begins."""
-        thread, along, number = U(cuda.threadIdx.x), i * threads % across, i * threads // across
-        return U((thread % U(across) + U(along)) * U(V)), U(thread // U(across) + U(number))
-
-    @device
-    def begins(row, order, gathered, line, limit, late, end):
-        """Where row `line` of the factor begins in memory. Behind the tile's last row come that again and again, for
-        nobody reads its sums."""
-        if deep:
-            line = U(min(line, limit - U(1)))
-        elif ones:
-            line = U(line - late) if line >= late else U(0)
-        if gathered and (deep or line < end):
-            line = U(order[line])
-        return U(line * row)
-
-    @device
-    def follow(row, lines, order, gathered, t0, limit, k0, late, end):
-        """lines[i] <- where the row begins that vector i is of; of a deep factor it is in all slabs."""
-        for i in range(vectors):
-            lines[i] = begins(row, order, gathered, U((t0 if deep else k0) + spot(i)[1]), limit, late, end)
-
-    @device
-    def request(x, row, lines, order, gathered, t0, limit, k0, late, end, whole, memory, start):
-        """Copy the thread's numbers of the slab from k0 on to shared memory, from `start` on; 0 behind the sum's end.
-
-        Of `ones` those of row number `row`, if there is one, are put there.
-        """
-        bias = ones and row < limit
-        if whole:
-            for i in range(vectors):
-                along, number = spot(i)
-                column, k = U((k0 if deep else t0) + along), U(k0 + (along if deep else number))
-                to = U(start + number * U(run + PAD) + along)
-                if ragged and number >= U(runs):
-                    continue
-                if bias and column == row:
-                    for j in range(V):
-                        memory[to + U(j)] = zero if j else one
-                else:
-                    at = U(lines[i] + (column if deep else min(column, row - U(V))))
-                    copy_vector(memory, to, x, at, k < end and (not ones or k >= late))
-        else:
-            e = U(cuda.threadIdx.x)
-            while e < U(run * runs):
-                along, number = U(e % U(run)), U(e // U(run))
-                column, k = U((k0 if deep else t0) + along), U(k0 + (along if deep else number))
-                to = U(start + number * U(run + PAD) + along)
-                if bias and column == row:
-                    memory[to] = one
-                else:
-                    line = begins(row, order, gathered, U((t0 if deep else k0) + number), limit, late, end)
-                    copy_number(memory, to, x, U(line + min(column, row - U(1))), k < end and (not ones or k >= late))
-                e = U(e + U(cuda.blockDim.x))  # not a constant: the compiler would unroll what is rare
-
-    return follow, request, vectors
+from fastnn.cuda.vectors import aligned, commit, in_vector, kept, load, store, wait
 
 
 @lru_cache
@@ -109,8 +38,8 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     """
     rows, columns, slab, groups = shape.rows, shape.columns, shape.slab, shape.groups
     threads, deep_a, deep_b = shape.threads, not transposed_a, transposed_b
-    follow_a, request_a, vectors_a = _reading(F, rows, slab, threads, deep_a, transposed_a)
-    follow_b, request_b, vectors_b = _reading(F, columns, slab, threads, deep_b, False)
+    follow_a, request_a, vectors_a = reading(F, rows, slab, threads, deep_a, transposed_a)
+    follow_b, request_b, vectors_b = reading(F, columns, slab, threads, deep_b, False)
     size_a, size_b = size(shape, transposed_a, transposed_b)
     stage, of_slab, ahead = size_a + size_b, slab // groups, shape.stages - 1
     behind = ahead - 1  # groups of copies that may be on their way while a slab is multiplied
@@ -118,17 +47,37 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     group_a = of_slab if deep_a else of_slab * (rows + PAD)
     group_b = of_slab if deep_b else of_slab * (columns + PAD)
     zero, U, sums_of = F(0), np.uint32, shape.sums
+    # What the compiler would find again in every slab: to read a thread's number alone takes 30 cycles. Of small blocks
+    # there are more on a multiprocessor, and others run meanwhile, with fewer registers each.
+    found = kept if threads > 128 else U
 
     @device
-    def bring(a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, k0, end, m0, n0, whole, memory, start):
+    def bring(
+        thread, a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, k0, end, m0, n0, whole, memory, start
+    ):  # fmt: skip
         """The slab from k0 on is on its way; where the rows of the one behind it begin is known then."""
         if k0 < end:
             if not deep_b:
-                follow_b(row_b, lines_b, order, False, n0, N, k0, U(0), end)
-            request_a(a, row_a, lines_a, order, gathered, m0, M, k0, late, end, whole & U(1), memory, start)
-            request_b(b, row_b, lines_b, order, False, n0, N, k0, U(0), end, whole & U(2), memory, U(start + U(size_a)))
+                follow_b(thread, row_b, lines_b, order, False, n0, N, k0, U(0), end)
+            request_a(thread, a, row_a, lines_a, order, gathered, m0, M, k0, late, end, whole & U(1), memory, start)
+            request_b(
+                thread,
+                b,
+                row_b,
+                lines_b,
+                order,
+                False,
+                n0,
+                N,
+                k0,
+                U(0),
+                end,
+                whole & U(2),
+                memory,
+                U(start + U(size_a)),
+            )
             if not deep_a:  # now, for order's numbers have to be waited for
-                follow_a(row_a, lines_a, order, gathered, m0, M, U(k0 + U(slab)), late, end)
+                follow_a(thread, row_a, lines_a, order, gathered, m0, M, U(k0 + U(slab)), late, end)
         commit()
 
     @device
@@ -138,34 +87,32 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
         a and b begin with the matrix's first number; `memory` is the block's, of `room` numbers.
         """
         lines_a, lines_b = cuda.local.array(vectors_a, np.uint32), cuda.local.array(vectors_b, np.uint32)
-        whole = U(U(aligned(a, row_a)) + U(2) * U(aligned(b, row_b)))
-        thread, k0 = U(cuda.threadIdx.x), U(begin)
+        thread, m0, n0, k0 = found(U(cuda.threadIdx.x)), found(U(m0)), found(U(n0)), U(begin)
+        whole = found(U(U(aligned(a, row_a)) + U(2) * U(aligned(b, row_b))))
         group, within = U(thread // U(threads // groups)), U(thread % U(threads // groups))
         for i in range(sums_of):
             sums[i] = zero
-        follow_a(row_a, lines_a, order, gathered, m0, M, k0, late, end)
+        follow_a(thread, row_a, lines_a, order, gathered, m0, M, k0, late, end)
         if deep_b:
-            follow_b(row_b, lines_b, order, False, n0, N, k0, U(0), end)
+            follow_b(thread, row_b, lines_b, order, False, n0, N, k0, U(0), end)
         cuda.syncthreads()  # the memory may hold what others still read of the product before
-        for i in range(ahead):
+        free = U(0)
+        while k0 < U(end + U(ahead * slab)):
+            # Also the slabs before the first is multiplied are asked for here: code that runs once is fetched once.
+            ready = k0 >= U(begin + U(ahead * slab))
+            if ready:
+                wait(behind)
+                cuda.syncthreads()
             bring(
-                a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, U(k0 + U(i * slab)), end, m0, n0,
-                whole, memory, U(i * stage),
+                thread, a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, k0, end, m0, n0, whole,
+                memory, free,
             )  # fmt: skip
-        here, free = U(0), U(ahead * stage)
-        while k0 < end:
-            wait(behind)
-            cuda.syncthreads()
-            bring(
-                a, row_a, lines_a, b, row_b, lines_b, order, gathered, late, M, N, U(k0 + U(ahead * slab)), end, m0, n0,
-                whole, memory, free,
-            )  # fmt: skip
-            add_slab(
-                memory, np.uint64(here + group * U(group_a)), np.uint64(here + group * U(group_b) + U(size_a)), within,
-                sums,
-            )  # fmt: skip
-            k0, free = U(k0 + U(slab)), here
-            here = U(here + U(stage)) if here < U(ahead * stage) else U(0)
+            k0, free = U(k0 + U(slab)), U(free + U(stage)) if free < U(ahead * stage) else U(0)
+            if ready:  # the slab that was asked for first is in the place behind
+                add_slab(
+                    memory, np.uint64(free + group * U(group_a)), np.uint64(free + group * U(group_b) + U(size_a)),
+                    within, sums,
+                )  # fmt: skip
 
     return accumulate, _groups(F, shape, transposed_a, transposed_b)
 

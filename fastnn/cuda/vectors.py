@@ -42,6 +42,10 @@ if SIMULATED:
     def _groups():
         return _own.__dict__.setdefault("groups", [[]])
 
+    def kept(x):
+        """x, which stays in its register: the compiler does not know how to find it again."""
+        return x
+
     def copy_vector(memory, at, array, start, there):
         """memory[at ..] <- 16 bytes of `array` from `start` on, both at multiples of 16; 0 unless they are `there`.
 
@@ -159,6 +163,17 @@ else:
             with missing:
                 builder.store(ir.Constant(to.type.pointee, None), to, align=size)
         return context.get_dummy_value()
+
+    @intrinsic
+    def kept(typingctx, x):
+        """x, which stays in its register: the compiler does not know how to find it again."""
+
+        def codegen(context, builder, signature, args):
+            word = ir.IntType(32)
+            asm = ir.InlineAsm(ir.FunctionType(word, [word]), "mov.u32 $0, $1;", "=r,r", side_effect=True)
+            return builder.call(asm, args)
+
+        return types.uint32(types.uint32), codegen
 
     @intrinsic
     def copy_vector(typingctx, memory, at, array, start, there):

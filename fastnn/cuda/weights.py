@@ -209,8 +209,9 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     count, parts_of_sums = down * across if early else step, shape.sums
     kept, (take, give) = 3 * count, put(F, rule, slots, count, step)
     # With 80 registers a thread six of small tiles are on a multiprocessor at once, as many as its shared memory takes:
-    # 784-512-512-10 has 689 of them, and an H100 takes them all. With two numbers to remember it is five.
-    blocks = 6 - slots // 2 if shape.threads == 128 and np.dtype(F).itemsize == 4 else 2
+    # 784-512-512-10 has 689 of them, and an H100 takes them all. Where that would spill it is five.
+    most = 6 if rule is not None and slots < 2 else 5
+    blocks = most if shape.threads == 128 and np.dtype(F).itemsize == 4 else 2
 
     @device
     def each(asks, uses, target, m, v, mask, masked, tile, old, out, k):
@@ -251,8 +252,10 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
         height = U(fan_in if tile[BIAS] == NOWHERE else fan_in + U(1))
         share = U((lines + parts_all - U(1)) // parts_all)
         begin = U(min(lines, part * share))
-        end, deltas, only_bias = U(min(lines, begin + share)), buffer[tile[DELTAS] :], tile[FIRST_ROW] == fan_in
-        if not only_bias:
+        end, deltas = U(min(lines, begin + share)), buffer[tile[DELTAS] :]
+        if tile[FIRST_ROW] == fan_in:
+            add_up(deltas, fan_out, begin, end, tile[FIRST_COLUMN], memory, out)
+        else:
             accumulate(
                 x, fan_in, deltas, fan_out, order[first:], gathered, late, height, fan_out, begin, end, tile[FIRST_ROW],
                 tile[FIRST_COLUMN], memory, sums,
@@ -264,9 +267,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         if early and parts_all == U(1):
             each(True, False, target, m, v, mask, masked, tile, old, out, k)
-        if only_bias:
-            add_up(deltas, fan_out, begin, end, tile[FIRST_COLUMN], memory, out)
-        else:
+        if tile[FIRST_ROW] != tile[ROWS_IN]:
             add_groups(memory, sums, out)
         if parts_all > U(1) and not gather(partial, arrived, turn, out):
             return
