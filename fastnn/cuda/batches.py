@@ -66,9 +66,9 @@ class Batches:
             say_once("a layer of more than %d units: one launch a layer", held.WIDEST)
         self._rows: Any = None
         if training and self._narrow is not None:
-            found = parts.shape(architecture, self.batch, self.parameters.size)
-            self._rows = fused.rows(F, self._narrow, loss, found is not None)
-            self._parts = cuda.device_array(found or (1, 1), F)
+            found = parts.size(architecture, self.batch, self.parameters.size)
+            self._rows = fused.rows(F, self._narrow, loss, found > 0)
+            self._parts = cuda.device_array(max(1, found), F)
             self.parts = (self._parts, np.uint32(self._narrow.rows)) if found else ()
         ends = training and not fits and len(architecture.sizes) > 2 and architecture.sizes[-1] <= head.WIDEST
         self._head = head.rows(F, loss, head.height(self.batch)) if ends else None

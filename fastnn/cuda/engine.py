@@ -7,7 +7,6 @@ stays on the device.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -117,7 +116,7 @@ class Runner(BaseRunner):
         numbers = self.parameters.size * (2 + 2 * self.slots + self._apart) + self._slots * (2 * self._taken + WIDTH)
         numbers += sum(array.size for array in (*data, *(validation or ())))
         numbers += laid_out(architecture, data[0], self._taken, training=True).size
-        numbers += math.prod(parts.shape(architecture, self._taken, self.parameters.size) or (0,))
+        numbers += parts.size(architecture, self._taken, self.parameters.size)
         if validation is not None:
             rows = evaluated(architecture, validation[0])
             numbers += laid_out(architecture, validation[0], rows, training=False).size + 2 * len(validation[0])

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import formulas, held, parts
+from fastnn.cuda import formulas, held
+from fastnn.cuda import parts as gradients
 from fastnn.cuda.held import Cut, padded
 from fastnn.cuda.phases import (
     BATCH,
@@ -44,7 +45,7 @@ def _forward(F: type, cut: Cut) -> Any:
     """The function for the outputs of all layers; those of the last stay in shared memory."""
     height, columns, slab, down, across = cut
     multiply, (down_of, across_of) = held.forward(F, cut), held.own(cut)
-    copy_rows, copy_weights = held.bring(F, cut, columns, True), held.bring(F, cut, columns, False)
+    copy_rows, copy_weights = held.bring(F, cut, height, columns, True), held.bring(F, cut, slab, columns, False)
     together = min(down, TOGETHER)
     few = together * across
     values, dropped, put = formulas.over(F, few)[0], formulas.dropout(F), held.put(F, across)
@@ -74,18 +75,19 @@ def _forward(F: type, cut: Cut) -> Any:
         z, c = cuda.local.array(few, kind), U(across_of() * U(across))
         fan_out, wrote, after, code = table[layer, OUT], table[layer, WROTE], table[layer, NEXT], table[layer, CODE]
         whole, slope, unit = aligned(buffer, fan_out), slopes[layer], U(layer + U(1))
-        here = U(fan_out - c) if c < fan_out else U(0)
+        here, own = U(fan_out - c) if c < fan_out else U(0), np.uint64(down_of() * U(wide) + c)
         for i0 in range(0, down, together):
             for e in range(few):
                 z[e] = sums[i0 * across + e] + bias[e % across]
             values(code, z, z, slope)
+            if here < U(across):
+                for e in range(few):
+                    if U(e % across) >= here:
+                        z[e] = zero
             for e in range(0, few, across):
                 r = U(down_of() + U((i0 + e // across) * apart))
-                for j in range(across):
-                    if U(j) >= here:
-                        z[e + j] = zero
                 for j in range(0, across, V):
-                    store(memory, U(r * U(wide) + c + U(j)), z, e + j)
+                    store(memory, own + np.uint64((i0 + e // across) * apart * wide + j), z, e + j)
                 if r < lines:
                     put(buffer, U(wrote + (m0 + r) * fan_out + c), here, whole, z, e)
         if after != wrote:
@@ -171,8 +173,8 @@ def _lose(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
 def _backward(F: type, cut: Cut, gradient: bool) -> Any:
     """The function for the deltas of all layers before the last, and with `gradient` that of all weights."""
     height, columns, slab, down, across = cut
-    multiply, copy, (down_of, across_of) = held.backward(F, cut), held.bring(F, cut, slab, True), held.own(cut)
-    ask_rows, multiply_rows, leave_rows, of_bias = parts.of_rows(F, cut)
+    multiply, copy, (down_of, across_of) = held.backward(F, cut), held.bring(F, cut, columns, slab, True), held.own(cut)
+    ask_rows, multiply_rows, leave_rows, of_bias = gradients.of_rows(F, cut)
     together = min(down, TOGETHER)
     few = together * across
     derivatives, dropped = formulas.over(F, few)[1], formulas.dropout(F)
@@ -194,6 +196,7 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
         d, y = cuda.local.array(few, kind), cuda.local.array(few, kind)
         fan_in, below = table[layer, IN], U(layer - U(1))
         code, slope, delta = table[below, CODE], slopes[below], table[below, DELTA]
+        own = np.uint64(down_of() * U(wide) + across_of())
         for i0 in range(0, down, together):
             for e in range(few):
                 d[e], y[e] = sums[i0 * across + e], ys[i0 * across + e]
@@ -201,21 +204,22 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
             for e in range(few):
                 r, c = U(down_of() + U((i0 + e // across) * apart)), U(across_of() + U(e % across * beside))
                 if c < padded(fan_in):
-                    memory[r * U(wide) + c] = d[e] if r < lines and c < fan_in else zero
+                    at = own + np.uint64((i0 + e // across) * apart * wide + e % across * beside)
+                    memory[at] = d[e] if r < lines and c < fan_in else zero
         if edges[layer] != none or not gradient:
             for i in range(down):
                 r = U(down_of() + U(i * apart))
                 for j in range(across):
                     c = U(across_of() + U(j * beside))
-                    at = U(r * U(wide) + c)
+                    place = U(r * U(wide) + c)
                     if r < lines and c < fan_in:
                         if edges[layer] != none:
-                            memory[at] = dropped(
-                                memory[at], edges[layer], scales[layer], state[SEED], state[STEP] + s, layer,
+                            memory[place] = dropped(
+                                memory[place], edges[layer], scales[layer], state[SEED], state[STEP] + s, layer,
                                 U(m0 + r), c,
                             )  # fmt: skip
                         if not gradient:
-                            buffer[delta + (m0 + r) * fan_in + c] = memory[at]
+                            buffer[delta + (m0 + r) * fan_in + c] = memory[place]
 
     @device
     def begin(parameters, inputs, buffer, table, order, first, layer, m0, lines, memory):
@@ -226,9 +230,9 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
             ask(parameters, table, order, layer, U(0), memory)
 
     @device
-    def of_weights(parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, part, again, sums):
-        fan_in, c = table[layer, IN], U(across_of() * U(across))
-        for column in range(U(0), fan_in, U(height)):
+    def of_weights(parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, parts, part, again, sums):
+        fan_in, c, column = table[layer, IN], U(across_of() * U(across)), U(0)
+        while column < fan_in:
             for i in range(down * across):
                 sums[i] = zero
             wait(0)
@@ -241,20 +245,23 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
                 ask_rows(inputs, buffer, table, order, first, layer, later, m0, lines, memory)
             elif layer > U(0):
                 ask(parameters, table, order, layer, U(0), memory)
-            leave_rows(part, again, table, layer, U(column), sums)
-        of_bias(part, again, table, layer, memory)
+            leave_rows(parts, part, again, table, layer, column, sums)
+            column = later
+        of_bias(parts, part, again, table, layer, memory)
 
     @device
     def backward(
-        parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, m0, lines, memory, part,
-        again, sums,
+        parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, m0, lines, memory,
+        parts, part, again, sums,
     ):  # fmt: skip
         ys = cuda.local.array(many, kind)
-        layers = U(table.shape[0])
-        for back in range(U(1), U(layers + U(1))):
-            layer = U(layers - back)
+        layer = U(table.shape[0])
+        while layer > U(0):
+            layer = U(layer - U(1))
             if gradient:
-                of_weights(parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, part, again, sums)
+                of_weights(
+                    parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, parts, part, again, sums
+                )
             if layer > U(0):
                 fan_in, fan_out, wrote = table[layer, IN], table[layer, OUT], table[layer - U(1), WROTE]
                 for i in range(down):
@@ -266,14 +273,15 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
                             ys[i * across + j] = buffer[y + np.uint64(j * beside)]
                 for i in range(down * across):
                     sums[i] = zero
-                for column in range(U(0), fan_out, U(slab)):
+                column = U(0)
+                while column < fan_out:
                     wait(0)
                     cuda.syncthreads()
-                    multiply(memory, U(column), padded(U(min(U(slab), fan_out - column))), sums)
+                    multiply(memory, column, padded(U(min(U(slab), fan_out - column))), sums)
                     cuda.syncthreads()
-                    later = U(column + U(slab))
-                    if later < fan_out:
-                        ask(parameters, table, order, layer, later, memory)
+                    column = U(column + U(slab))
+                    if column < fan_out:
+                        ask(parameters, table, order, layer, column, memory)
                     else:
                         begin(parameters, inputs, buffer, table, order, first, U(layer - U(1)), m0, lines, memory)
                 leave(buffer, table, slopes, edges, scales, state, s, layer, m0, lines, memory, ys, sums)
@@ -285,7 +293,7 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
 def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
     """Kernel: forward, loss and deltas, for `cut.rows` rows of the batch at a time, by layers of `cut.columns` at most.
 
-    With `gradient`, row b of `parts` F (blocks, numbers) is the sum that block b has of it, laid out like the
+    With `gradient`, `parts` F (blocks * numbers,) are the sums that the blocks have of it, each laid out like the
     parameters; else the deltas go to the buffer.
     """
     forward, lose, (begin, backward) = _forward(F, cut), _lose(F, cut, loss, gradient), _backward(F, cut, gradient)
@@ -300,7 +308,7 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
         memory = cuda.shared.array(numbers, kind, ALIGNED)
         sums = cuda.local.array(many, kind)
         (first, batch), block = batch_of(state, s), U(cuda.blockIdx.x)
-        part = parts[block if gradient else U(0)]
+        part = block * held.lines(parameters.size)
         for m0 in range(U(block * U(height)), batch, U(U(cuda.gridDim.x) * U(height))):
             lines = U(min(U(height), batch - m0))
             if edges[0] != none:
@@ -321,7 +329,7 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
             cuda.syncthreads()
             backward(
                 parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, U(m0), lines, memory,
-                part, m0 != block * U(height), sums,
+                parts, part, m0 != block * U(height), sums,
             )  # fmt: skip
             cuda.syncthreads()
 

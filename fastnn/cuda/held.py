@@ -81,46 +81,62 @@ def room(cut: Cut) -> int:
 
 
 @device
+def lines(numbers):
+    """`numbers`, or as many as begin at the next line of the cache."""
+    return U((U(numbers) + U(31)) // U(32) * U(32))
+
+
+@device
 def padded(terms):
     """`terms`, or the next multiple of TERMS."""
     return U((terms + U(TERMS - 1)) // U(TERMS) * U(TERMS))
 
 
 @lru_cache
-def bring(F: type, cut: Cut, wide: int, deep: bool) -> Any:
+def bring(F: type, cut: Cut, tall: int, wide: int, deep: bool) -> Any:
     """The function that begins to copy a tile of a matrix to shared memory, in rows of `wide` numbers and PAD more.
 
     memory[start ..] <- lines `line` .. and columns `column` .. of x, whose lines have `row` numbers each: `lines` times
-    `columns`, of those that are the terms of sums (the columns if `deep`) `padded` with zeros. Where `gathered`, the
-    line l is order[l] in x.
+    `columns`, `tall` times `wide` at most. The terms of sums (the columns if `deep`) are `padded` with zeros. Where
+    `gathered`, the line l is order[l] in x.
     """
     V, threads = in_vector(F), cut.threads
     across = min(wide // V, threads)  # threads beside each other
     down = threads // across
+    count, next_row = -(-tall // down), down * (wide + PAD)
 
     @device
     def copy(memory, start, x, row, whole, order, gathered, line, column, lines, columns):
-        c, tall, long = U(U(cuda.threadIdx.x) % U(across) * U(V)), lines, columns
+        places = cuda.local.array(count, np.uint32)
+        c, low, long = U(U(cuda.threadIdx.x) % U(across) * U(V)), lines, columns
         if deep:
             long = padded(columns)
         else:
-            tall = padded(lines)
+            low = padded(lines)
+        r = U(U(cuda.threadIdx.x) // U(across))
+        for i in range(count):
+            places[i] = U(line + r + U(i * down))
+            if gathered:
+                places[i] = U(order[places[i]]) if r + U(i * down) < lines else U(0)
         while c < long:
-            here = U(columns - c) if c < columns else U(0)
-            r = U(U(cuda.threadIdx.x) // U(across))
-            while r < tall:
-                at, there, place = U(start + r * U(wide + PAD) + c), r < lines and here > U(0), U(0)
-                if there:
-                    place = U(line + r)
-                    if gathered:
+            here, at = U(columns - c) if c < columns else U(0), U(start + r * U(wide + PAD) + c)
+            if whole:
+                for i in range(count):
+                    if r + U(i * down) < low:
+                        there = r + U(i * down) < lines and here > U(0)
+                        copy_vector(memory, U(at + U(i * next_row)), x, U(places[i] * row + column + c), there)
+            else:
+                k = r
+                while k < low:
+                    there, place = k < lines and here > U(0), U(line + k)
+                    if gathered and there:
                         place = U(order[place])
-                    place = U(place * row + column + c)
-                if whole:
-                    copy_vector(memory, at, x, place, there)
-                else:
                     for j in range(V):
-                        copy_number(memory, U(at + U(j)), x, U(place + U(j)), there and U(j) < here)
-                r = U(r + U(down))
+                        copy_number(
+                            memory, U(start + k * U(wide + PAD) + c + U(j)), x, U(place * row + column + c + U(j)),
+                            there and U(j) < here,
+                        )  # fmt: skip
+                    k = U(k + U(down))
             c = U(c + U(across * V))
 
     return copy
@@ -199,8 +215,10 @@ def forward(F: type, cut: Cut) -> Any:
     def add(memory, first, terms, sums):
         a = np.uint64(down_of() * U(wide) + first)
         b = np.uint64(U(tile) + across_of() * U(columns))
-        for k in range(U(0), terms, U(TERMS)):
-            multiply(memory, a + np.uint64(k), b + np.uint64(U(k) * U(wide)), U(0), sums)
+        k = U(0)
+        while k < terms:
+            multiply(memory, a + np.uint64(k), b + np.uint64(k * U(wide)), U(0), sums)
+            k = U(k + U(TERMS))
 
     return add
 
@@ -234,8 +252,10 @@ def backward(F: type, cut: Cut) -> Any:
     def add(memory, first, terms, sums):
         a = np.uint64(down_of() * U(wide) + first)
         b = np.uint64(U(tile) + across_of() * U(deep))
-        for k in range(U(0), terms, U(TERMS)):
+        k = U(0)
+        while k < terms:
             multiply(memory, a + np.uint64(k), b + np.uint64(k), U(0), sums)
+            k = U(k + U(TERMS))
 
     return add
 
@@ -268,7 +288,9 @@ def gradient(F: type, cut: Cut) -> Any:
     def add(memory, terms, sums):
         a = np.uint64(U(tile) + down_of() * U(V))
         b = np.uint64(across_of() * U(columns))
-        for k in range(U(0), terms, U(TERMS)):
-            multiply(memory, a + np.uint64(U(k) * U(deep)), b + np.uint64(U(k) * U(wide)), U(0), sums)
+        k = U(0)
+        while k < terms:
+            multiply(memory, a + np.uint64(k * U(deep)), b + np.uint64(k * U(wide)), U(0), sums)
+            k = U(k + U(TERMS))
 
     return add

@@ -25,23 +25,27 @@ MOST = 2**16  # parameters of which blocks leave parts: they are 70 MB
 U = np.uint32
 
 
-def shape(architecture: Architecture, batch: int, parameters: int) -> tuple[int, int] | None:
-    """The shape of the blocks' parts of the gradient, or None where they leave none.
+def size(architecture: Architecture, batch: int, parameters: int) -> int:
+    """Numbers of the blocks' parts of the gradient, which begin at lines of the cache; 0 where they leave none.
 
     Of few rows a block would take longer for all its products than the tiles of `weights` take; with many parameters
     the parts are too many numbers.
     """
     cut = held.cut_of(architecture, batch)
     if cut is None or cut.rows % held.TERMS or cut.down % in_vector(architecture.F) or parameters > MOST:
-        return None
-    return held.blocks(cut, batch), -(-parameters // 32) * 32  # from a cache line on
+        return 0
+    return held.blocks(cut, batch) * (-(-parameters // 32) * 32)
 
 
 @lru_cache
 def of_rows(F: type, cut: Cut) -> Any:
     """The functions `ask`, which begins to copy what a layer read of the block's rows, and `leave`: the gradient."""
     height, columns, _, down, across = cut
-    multiply, copy, (down_of, across_of) = held.gradient(F, cut), held.bring(F, cut, height, False), held.own(cut)
+    multiply, copy, (down_of, across_of) = (
+        held.gradient(F, cut),
+        held.bring(F, cut, height, height, False),
+        held.own(cut),
+    )
     V, zero, wide, apart, threads = in_vector(F), F(0), columns + PAD, height // down, cut.threads
     put, kind, behind = held.put(F, across), number(F), held.behind(cut)
 
@@ -56,29 +60,29 @@ def of_rows(F: type, cut: Cut) -> Any:
         commit()
 
     @device
-    def leave(part, again, table, layer, column, sums):
+    def leave(parts, part, again, table, layer, column, sums):
         g, c = cuda.local.array(across, kind), U(across_of() * U(across))
         fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
-        whole, here = aligned(part[weight:], fan_out), U(fan_out - c) if c < fan_out else U(0)
+        whole, here = aligned(parts, fan_out) and weight % U(V) == U(0), U(fan_out - c) if c < fan_out else U(0)
         for i in range(down):
             m = U(column + down_of() * U(V) + U(i // V * apart * V + i % V))
-            if m < fan_in and c < fan_out:
-                at = U(weight + m * fan_out + c)
+            if m < fan_in and here > U(0):
+                at = U(part + weight + m * fan_out + c)
                 for j in range(across):
                     g[j] = sums[i * across + j]
                     if again and U(j) < here:
-                        g[j] += part[at + U(j)]
-                put(part, at, here, whole, g, 0)
+                        g[j] += parts[at + U(j)]
+                put(parts, at, here, whole, g, 0)
 
     @device
-    def of_bias(part, again, table, layer, memory):
+    def of_bias(parts, part, again, table, layer, memory):
         fan_out = table[layer, OUT]
-        bias = U(table[layer, WEIGHT] + table[layer, IN] * fan_out)
+        bias = U(part + table[layer, WEIGHT] + table[layer, IN] * fan_out)
         for c in range(U(cuda.threadIdx.x), fan_out, U(threads)):
-            total = part[bias + c] if again else zero
+            total = parts[bias + c] if again else zero
             for r in range(height):
                 total += memory[U(r * wide) + c]
-            part[bias + c] = total
+            parts[bias + c] = total
 
     return ask, multiply, leave, of_bias
 
@@ -90,7 +94,7 @@ def blocks(parameters: int) -> int:
 
 @lru_cache
 def add(F: type, rule: str | None, slots: int) -> Any:
-    """Kernel: the sum over the rows of `parts` F (blocks, numbers), see `fused`, put to use as by `weights.change`.
+    """Kernel: the sum over the rows of `parts` F (blocks * numbers,), see `fused`, put to use as by `weights.change`.
 
     A block that had rows had `rows` of them at a time; what is in the part of one without is of no meaning. grid:
     `blocks(parameters)`.
@@ -103,14 +107,15 @@ def add(F: type, rule: str | None, slots: int) -> Any:
         got, g, old = cuda.local.array(TOGETHER, kind), cuda.local.array((1, 1), kind), cuda.local.array(3, kind)
         thread = U(cuda.threadIdx.x)
         at, share = U(U(cuda.blockIdx.x) * U(COLUMNS) + thread % U(COLUMNS)), U(thread // U(COLUMNS))
-        count = U(min(U(parts.shape[0]), (batch_of(state, s)[1] + rows - U(1)) // rows))
+        numbers = held.lines(target.size)
+        count = U(min(U(parts.size) // numbers, (batch_of(state, s)[1] + rows - U(1)) // rows))
         total = zero
         if at < U(target.size):
             p = share
             while p < count:
                 for i in range(TOGETHER):
                     q = U(p + U(i * SHARES))
-                    got[i] = parts[q, at] if q < count else zero
+                    got[i] = parts[q * numbers + at] if q < count else zero
                 for i in range(TOGETHER):
                     total += got[i]
                 p = U(p + U(TOGETHER * SHARES))
