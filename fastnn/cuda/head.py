@@ -35,6 +35,7 @@ def rows(F: type, loss: str, height: int) -> Any:
     """
     over_columns, (value, derivative), dropped = formulas.loss(loss, F), formulas.activations(F), formulas.dropout(F)
     kind, zero, one, none, shares = number(F), F(0), F(1), np.uint64(0), height * THREADS
+    at_once = max(1, 8 // height)  # terms of a sum that are on their way together
 
     @kernel(THREADS, F, loss, height, blocks=8 // np.dtype(F).itemsize)
     def head_rows(
@@ -43,7 +44,11 @@ def rows(F: type, loss: str, height: int) -> Any:
         parts = cuda.shared.array(shares, kind)
         z = cuda.shared.array((height, WIDEST), kind)
         some = cuda.shared.array((height, 4), kind)
-        sums = cuda.local.array(height, kind)
+        sums, left, w = (
+            cuda.local.array(height, kind),
+            cuda.local.array((at_once, height), kind),
+            cuda.local.array(at_once, kind),
+        )
         first, batch = batch_of(state, s)
         m0, thread = U(cuda.blockIdx.x) * U(height), U(cuda.threadIdx.x)
         if m0 >= batch:
@@ -57,11 +62,16 @@ def rows(F: type, loss: str, height: int) -> Any:
             for r in range(height):
                 sums[r] = zero
             if c < width:
-                for k in range(group, fan_in, U(GROUPS)):
-                    w = parameters[weight + k * width + c]
-                    for r in range(height):
-                        if U(r) < lines:
-                            sums[r] += buffer[x + (m0 + U(r)) * fan_in + k] * w
+                for k in range(group, fan_in, U(GROUPS * at_once)):
+                    for i in range(at_once):
+                        term = U(k + U(i * GROUPS))
+                        w[i] = parameters[weight + term * width + c] if term < fan_in else zero
+                        for r in range(height):
+                            there = U(r) < lines and term < fan_in
+                            left[i, r] = buffer[x + (m0 + U(r)) * fan_in + term] if there else zero
+                    for i in range(at_once):
+                        for r in range(height):
+                            sums[r] += left[i, r] * w[i]
             for r in range(height):
                 parts[U(r * THREADS) + thread] = sums[r]
             cuda.syncthreads()
@@ -96,16 +106,17 @@ def rows(F: type, loss: str, height: int) -> Any:
         for k in range(thread, fan_in, U(THREADS)):
             for r in range(height):
                 sums[r] = zero
+                left[0, r] = buffer[wrote + (m0 + U(r)) * fan_in + k] if U(r) < lines else zero
             for j in range(U(0), width):
-                w = parameters[weight + k * width + j]
+                w[0] = parameters[weight + k * width + j]
                 for r in range(height):
-                    sums[r] += z[r, j] * w
+                    sums[r] += z[r, j] * w[0]
             for r in range(height):
                 if U(r) < lines:
                     d, row = sums[r], U(m0 + U(r))
                     at = U(row * fan_in + k)
                     if edges[last] != none:
                         d = dropped(d, edges[last], scales[last], state[SEED], state[STEP] + s, last, row, U(k))
-                    buffer[delta + at] = d * derivative(code, buffer[wrote + at], slope)
+                    buffer[delta + at] = d * derivative(code, left[0, r], slope)
 
     return head_rows
