@@ -148,20 +148,32 @@ def check(page: Page, tiny: bool) -> None:
 # ---- timings ---------------------------------------------------------------------------------------------------------
 
 
-def fastnn_steps(tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray) -> Step:
+def fastnn_steps(
+    tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray, *, recovered: bool | None = None
+) -> Step:
+    """`recovered`: whether tensor cores take large products of float32, see `shapes.RECOVERED`."""
+    from fastnn.cuda import shapes
+
     net = work.network() if isinstance(work, Sequences) else fnn.Network(list(work.sizes), activation=work.activation)
     net.to("cuda", "tf32" if tf32 else "float")
+    shapes.RECOVERED = recovered
     runner = net.engine.Runner(
         net.architecture, net.storage, (x, y), loss="cross_entropy", optimizer=OPTIMIZERS["sgd"], batch=work.batch,
         shuffle=False,
     )  # fmt: skip
     runner.prepare()
-    return lambda steps: runner.run(steps, OPTIMIZERS["sgd"].lr)
+
+    def steps(count: int) -> None:
+        shapes.RECOVERED = recovered  # layers' kernels are chosen when their launches are recorded
+        runner.run(count, OPTIMIZERS["sgd"].lr)
+
+    return steps
 
 
 QUICK: dict[str, Callable[..., Step]] = {
     "fastnn": partial(fastnn_steps, False),
     "fastnn, TF32": partial(fastnn_steps, True),
+    "fastnn, no tensor cores": partial(fastnn_steps, False, recovered=False),
     "PyTorch eager": partial(torch_steps, "eager", False),
     "PyTorch graph": partial(torch_steps, "graph", False),
     "PyTorch graph, TF32": partial(torch_steps, "graph", True),

@@ -42,12 +42,14 @@ class Problem:
     def __init__(self, tiny: bool) -> None:
         self.rows, features, self.classes, self.batch = (5, 4, 3, 3) if tiny else (1000, 50, 10, 128)
         self.narrow, self.wide = (2, 5) if tiny else (96, 600)
+        self.broad, more = (5, 4) if tiny else (2048, 4100)  # by large tiles, which float32 may have tensor cores for
         self.tiny, rng = tiny, np.random.default_rng(1)
         self.x = rng.standard_normal((self.rows, features)).astype(np.float32).astype(np.float64)
         self.labels, self.numbers = rng.integers(0, self.classes, self.rows), rng.random((self.rows, self.classes))
         self.some, self.time, units = (3, 2, 2) if tiny else (200, 10, 64)  # sequences, their steps
         self.sequences = self.x[: self.some].reshape(self.some, self.time, -1)
         self.each, self.units = rng.integers(0, self.classes, (self.some, self.time)), units
+        self.more = rng.standard_normal((more, features)).astype(np.float32), rng.integers(0, self.classes, more)
 
     def pair(self, dtype: str, features: int, *layers: Any) -> tuple[fnn.Network, fnn.Network]:
         """The network on the GPU, and on the CPU in float64 with the same parameters."""
@@ -86,6 +88,9 @@ def training(dtype: str, on: Problem) -> Found:
         gpu, exact = on.pair(dtype, x.shape[1], fnn.Dense(units, "tanh"), fnn.Dense(units, "relu"))
         many = np.tile(x, (times, 1)), np.tile(y, times)
         yield f"gradient, {units} units, long batch", apart(exact.gradient(*many), gpu.gradient(*many))
+    large = [fnn.Dense(on.broad, "relu"), fnn.Dense(on.broad, "tanh"), fnn.Dense(on.broad - 3, "tanh")]
+    gpu, exact = on.pair(dtype, x.shape[1], *large)
+    yield "gradient, large tiles", apart(exact.gradient(*on.more), gpu.gradient(*on.more))
     mask = np.arange(x.shape[1] * width).reshape(x.shape[1], width) % 3 > 0
     layers: dict[str, list[Any]] = {
         "masks": [fnn.Dense(width, "tanh", mask=mask)],

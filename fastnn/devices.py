@@ -96,9 +96,14 @@ class OnDevice:
         take the products of dense layers, where one has more than 128 units, and all gradients of weights, and see 10
         of the 23 bits of each factor's mantissa. A factor is off by 2^-11 at most, and a gradient by about 5e-4 of its
         largest number, instead of 1e-7. Recurrent steps, and rows that go through all of a narrower network in one
-        launch, stay in float32: they wait for memory and for each other, and not for products. Trainers that exist stay
-        where they are. Raises as Device does, and ValueError for a precision that there is not, with everything left as
-        it was.
+        launch, stay in float32: they wait for memory and for each other, and not for products.
+
+        With "float", too, the tensor cores of an A100 or H100 take the float32 products of long batches and wide
+        layers, three for each, which is no less exact than single precision (see `fastnn.cuda.tensor_tiles`); factors
+        of 2^114 or more, which only diverged training has, are not a number there.
+
+        Trainers that exist stay where they are. Raises as Device does, and ValueError for a precision that there is
+        not, with everything left as it was.
         """
         tf32 = check_choice("precision", precision, PRECISIONS) == "tf32"
         if tf32 and (device != "cuda" or self.architecture.F is not np.float32):

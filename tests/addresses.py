@@ -180,10 +180,19 @@ def stand_in(gpu: Gpu) -> None:
     def copy_number(memory: Any, at: Any, array: Any, start: Any, there: bool) -> None:
         memory[at] = array[start] if there else 0
 
-    vectors.load, vectors.store, vectors.copy_vector, vectors.copy_number = load, store, copy_vector, copy_number
+    def load_pair(array: Any, at: Any, into: Any, place: Any) -> None:
+        if (array.start + at) % (V // 2):
+            raise IndexError(f"half a vector at {array.start} + {at}")
+        for i in range(V // 2):
+            into[place + i] = array[at + i]
+
+    vectors.load_pair, vectors.load, vectors.store, vectors.copy_vector, vectors.copy_number = (
+        load_pair, load, store, copy_vector, copy_number
+    )  # fmt: skip
     vectors.commit, vectors.wait, vectors.kept = lambda: None, lambda groups: None, lambda x: x
     vectors.aligned = lambda array, row: array.start % V == 0 and row % V == 0
     tensor.rounded, tensor.multiply = lambda x: x, lambda *numbers: numbers[6:]
+    tensor.thread_number = lambda: gpu.threadIdx.x
     formulas.activations = lambda F: (lambda code, x, slope: x, lambda code, y, slope: 1.0)
     formulas.over = lambda F, count: (lambda *numbers: None,) * 2
     formulas.dropout = lambda F: lambda x, *rest: x
@@ -195,9 +204,9 @@ def stand_in(gpu: Gpu) -> None:
         lost[0], hit[0], space[0], space[1] = target[0], 0, 0, 0
 
     formulas.loss = lambda name, F: over_columns
-    from fastnn.cuda import fused, head, held, layout, memory, parts, phases, products, slabs, weights
+    from fastnn.cuda import fused, head, held, layout, memory, parts, phases, products, slabs, tensor_tiles, weights
 
-    for module in (fused, head, held, parts, phases, weights):
+    for module in (fused, head, held, parts, phases, tensor_tiles, weights):
         module.U = unsigned
     products.np = slabs.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
     memory.room = lambda: 2**40
@@ -227,13 +236,24 @@ def stand_in(gpu: Gpu) -> None:
     products._multiply = once
 
 
-def check(gpu: Gpu, layers: list[int], batch: int, rows: int, *, tf32: bool = False, large: bool = False) -> None:
-    """All launches of an epoch, a gradient and a validation; `large`: by the tiles of long batches and wide layers."""
+def check(
+    gpu: Gpu,
+    layers: list[int],
+    batch: int,
+    rows: int,
+    *,
+    tf32: bool = False,
+    large: bool = False,
+    recovered: bool = False,
+) -> None:
+    """All launches of an epoch, a gradient and a validation; `large`: by the tiles of long batches and wide layers, and
+    `recovered`: by tensor cores."""
     import fastnn as fnn
     from fastnn.cuda import engine, shapes, weights
 
     if large:
         shapes.MANY = weights.LONG = weights.WIDE = 1
+    shapes.RECOVERED = recovered
     net = fnn.Network(layers)
     data = np.zeros((rows, layers[0]), np.float32), np.zeros(rows, np.int64)
     runner = engine.Runner(

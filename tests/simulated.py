@@ -21,7 +21,7 @@ from ranks import on_ranks
 
 import fastnn as fnn
 from fastnn.activations import ACTIVATIONS
-from fastnn.cuda import head, held, parallel, shapes, steps, target
+from fastnn.cuda import head, held, parallel, products, shapes, steps, target
 from fastnn.losses import LOSSES
 from fastnn.warmup import every_optimizer
 
@@ -101,6 +101,7 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
         nets = pair(dtype, fnn.Dense(5, "tanh"))
         error = both((nets[0], nets[1].to("cuda", precision="tf32")), lambda net: net.gradient(X[:3], LABELS[:3]))
         yield "tf32 is off by more or less than it says", float(not 1e-5 < error < 1e-3)
+        yield from by_tensor_cores(dtype, deep)
         doubled, said = fnn.Network([4, 2], dtype="float64"), ""
         try:
             doubled.to("cuda", precision="tf32")
@@ -120,6 +121,24 @@ def training(dtype: str) -> Iterator[tuple[str, float]]:
     held.WIDEST = most
     yield "masks", trained(dtype, fnn.Dense(5, "relu", mask=mask), optimizer=adam)
     yield "dropout", trained(dtype, fnn.Dropout(0.3), fnn.Dense(6, "relu"), fnn.Dropout(0.5), fnn.Dense(5, "tanh"))
+
+
+def by_tensor_cores(dtype: str, layers: list[Any]) -> Iterator[tuple[str, float]]:
+    """Large tiles of single precision, and each of their products."""
+    few, multiply, found = shapes.MANY, products.recovered, []
+
+    def listened(x: np.float32, y: np.float32) -> np.float32:
+        found.append((float(x) * float(y), float(z := multiply(x, y))))
+        return z
+
+    shapes.MANY, shapes.RECOVERED, products.recovered = 1, True, listened
+    yield "large tiles by tensor cores", both(pair(dtype, *layers), lambda net: net.gradient(X[:3], LABELS[:3]))
+    shapes.MANY, shapes.RECOVERED, products.recovered = few, None, multiply
+    off = [abs(z / exact - 1) for exact, z in found if exact]
+    yield (
+        "few products by tensor cores, or they are off by more than is said",
+        float(max(off) > 2.0**-22 or len(off) < 99),
+    )
 
 
 def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:

@@ -23,6 +23,7 @@ from fastnn.cuda import formulas
 from fastnn.cuda.products import place, product
 from fastnn.cuda.shapes import Shape, room
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number, plain
+from fastnn.cuda.vectors import kept
 
 # A layer's row of the table. READ, WROTE, NEXT and DELTA are places in the buffer: of what the layer reads, of its
 # outputs before and after the next layer's dropout, and of the deltas of its outputs.
@@ -83,6 +84,7 @@ def _forward_tile(F: type, shape: Shape) -> Any:
             x, fan_in, parameters[weight:], fan_out, order[first:], gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
             memory, sums,
         )  # fmt: skip
+        layer = kept(layer)
         # Read again here and in `_backward_tile`: in registers these would wait for the whole product.
         rows, fan_out, wrote, after = batch_of(state, s)[1], table[layer, OUT], table[layer, WROTE], table[layer, NEXT]
         bias, code, slope = table[layer, WEIGHT] + table[layer, IN] * fan_out, table[layer, CODE], slopes[layer]
@@ -127,6 +129,7 @@ def _backward_tile(F: type, shape: Shape) -> Any:
             buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, False, U(0), rows,
             fan_in, U(0), fan_out, m0, n0, memory, sums,
         )  # fmt: skip
+        layer = kept(layer)
         below = U(layer - U(1))
         code, slope, rows, fan_in = table[below, CODE], slopes[below], batch_of(state, s)[1], table[layer, IN]
         wrote, delta = table[below, WROTE], table[below, DELTA]

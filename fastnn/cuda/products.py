@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.cuda import tensor_tiles
 from fastnn.cuda.shapes import PAD, Shape, part, size
 from fastnn.cuda.slabs import reading
 from fastnn.cuda.target import SIMULATED, cuda, device, number
-from fastnn.cuda.tensor import DEEP, multiply, rounded
+from fastnn.cuda.tensor import DEEP, multiply, recovered, rounded
 from fastnn.cuda.vectors import aligned, commit, in_vector, kept, load, store, wait
 
 
@@ -36,6 +37,8 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     in memory, the bias's input: M is then row_a + 1. The first `late` columns of its other rows are not in memory
     either and count as 0; those that are gathered have none.
     """
+    if shape.by_warps:
+        return tensor_tiles.product(shape, transposed_a, transposed_b)
     rows, columns, slab, groups = shape.rows, shape.columns, shape.slab, shape.groups
     threads, deep_a, deep_b = shape.threads, not transposed_a, transposed_b
     follow_a, request_a, vectors_a = reading(F, rows, slab, threads, deep_a, transposed_a)
@@ -163,6 +166,8 @@ def spots(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tupl
 
     With tensor cores also right_column(within, j), for even j: the column of the right factor that a lane holds.
     """
+    if shape.by_warps:
+        return *tensor_tiles.spots(shape), None
     rows, columns, U = shape.thread_rows, shape.thread_columns, np.uint32
     if not shape.tensor or SIMULATED:
         across, down = shape.columns // columns, shape.rows // rows
@@ -252,8 +257,9 @@ def _multiply(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> 
 
     if not shape.tensor or SIMULATED:
         size_x, size_y = rows * depth, columns * depth
-        numbers_of_a = _numbers(F, rows, row, stride_a, deep_a, depth, shape.tensor)
-        numbers_of_b = _numbers(F, columns, column, stride_b, deep_b, depth, shape.tensor)
+        thrice = shape.tensor == 3
+        numbers_of_a = _numbers(F, rows, row, stride_a, deep_a, depth, shape.tensor == 1)
+        numbers_of_b = _numbers(F, columns, column, stride_b, deep_b, depth, shape.tensor == 1)
 
         @device
         def by_threads(memory, a, b, within, sums):
@@ -263,13 +269,16 @@ def _multiply(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> 
             for k in range(depth):
                 for i in range(rows):
                     for j in range(columns):
-                        sums[i * columns + j] += x[i * i_x + k * k_x] * y[j * j_y + k * k_y]
+                        if thrice:
+                            sums[i * columns + j] += recovered(x[i * i_x + k * k_x], y[j * j_y + k * k_y])
+                        else:
+                            sums[i * columns + j] += x[i * i_x + k * k_x] * y[j * j_y + k * k_y]
 
         return repeated(by_threads, of_slab // depth, depth * term_a, depth * term_b)
 
     @device
     def by_warps(memory, a, b, within, sums):
-        x = cuda.local.array((rows, 2), np.uint32)
+        x = cuda.local.array((rows, 2), kind)
         k, later = U(within % U(4)), U(within % U(4) + U(4))
         for i in range(rows):
             line = row(within, U(i)) * U(row_a)

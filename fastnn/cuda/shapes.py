@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.cuda.target import SIMULATED
+from fastnn.cuda.target import SIMULATED, recovering_pays
 
 
 class Shape(NamedTuple):
@@ -20,7 +20,7 @@ class Shape(NamedTuple):
     thread_columns: int
     groups: int  # that share the slab; a divisor of a thread's sums and of slab
     stages: int  # slabs, two or more, in shared memory: all but one are on their way while that one is multiplied
-    tensor: bool = False  # whether tensor cores multiply, in TF32; a warp then has 8 x 4 threads
+    tensor: int = 0  # by how many products of tensor cores one is made: 1 in TF32, 3 in single precision, 0 by none
 
     @property
     def threads(self) -> int:
@@ -39,6 +39,11 @@ class Shape(NamedTuple):
         sums = self.sums // self.groups
         across = 4 if sums % 4 == 0 else 1
         return sums // across, across
+
+    @property
+    def by_warps(self) -> bool:
+        """Whether it is a large tile for tensor cores, which has a product of its own: see `tensor_tiles`."""
+        return self.tensor > 0 and self.groups == 1 and not SIMULATED
 
 
 class Shapes(NamedTuple):
@@ -65,7 +70,10 @@ OF_DOUBLE = Shapes(
     large=Shape(64, 64, 8, 4, 4, 1, 3),
     long=Shape(64, 64, 8, 4, 4, 1, 3),
 )
-OF_TENSOR = Shape(32, 32, 64, 4, 4, 4, 2, True), Shape(128, 64, 16, 8, 4, 1, 3, True)  # 8 x 8 sums spill
+OF_TENSOR = Shape(32, 32, 64, 4, 4, 4, 2, 1), Shape(128, 128, 16, 8, 16, 1, 2, 1)
+# Whether tensor cores take the large tiles of single precision, too; None: on GPUs where that should be faster. To
+# compare both ways it may be set before a network's kernels are chosen.
+RECOVERED: bool | None = None
 TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1, 2)] * 4)  # one Python thread a block
 BLOCKS = 264  # two for each multiprocessor of an H100
 MANY = 96  # large tiles that keep the GPU busy
@@ -73,12 +81,17 @@ PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16
 
 
 def shapes(F: type, tf32: bool = False) -> Shapes:
-    """The shapes for numbers of type F; with tensor cores for `tf32`."""
-    found = TINY if SIMULATED else OF_SINGLE if np.dtype(F).itemsize == 4 else OF_DOUBLE
-    if not tf32:
-        return found
-    small, large = (found.small._replace(tensor=True),) * 2 if SIMULATED else OF_TENSOR
-    return found._replace(slim=small, small=small, large=large, long=large)
+    """The shapes for numbers of type F; with tensor cores for `tf32`, and large tiles of single precision without it,
+    too."""
+    single = np.dtype(F).itemsize == 4
+    found = TINY if SIMULATED else OF_SINGLE if single else OF_DOUBLE
+    small, large = (found.small._replace(tensor=1),) * 2 if SIMULATED else OF_TENSOR
+    if tf32:
+        return found._replace(slim=small, small=small, large=large, long=large)
+    if single and (recovering_pays() if RECOVERED is None else RECOVERED):
+        large = large._replace(tensor=3)
+        return found._replace(large=large, long=large)
+    return found
 
 
 def tiles(rows: int, columns: int, shape: Shape) -> tuple[int, int]:
@@ -97,6 +110,8 @@ def shape_for(F: type, rows: int, columns: int, tf32: bool = False) -> Shape:
 def size(shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[int, int]:
     """Numbers of shared memory for a slab of A and of B; a factor's rows lie there as they do in memory (`product`)."""
     slab, a, b = shape.slab, shape.rows, shape.columns
+    if shape.by_warps:
+        return slab * a, slab * b
     return (
         slab * (a + PAD) if transposed_a else a * (slab + PAD),
         b * (slab + PAD) if transposed_b else slab * (b + PAD),

@@ -12,18 +12,34 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.target import SIMULATED
+from fastnn.cuda.target import SIMULATED, device
 
 DEEP = 8  # terms of a sum that one instruction takes
 
+SHIFT = np.float32(2**13)  # by 13 of 23 bits
+
+
+@device
+def rounded(x):
+    """x with a mantissa of 10 bits, half to even; from 2^114 on, and infinity, not a number.
+
+    Two multiply-adds: cvt.rna.tf32 becomes four instructions on sm_80 and sm_90, which have none for it.
+    """
+    raised = x * SHIFT + x
+    return raised - x * SHIFT
+
+
+@device
+def recovered(x, y):
+    """x y of nearly single precision by three products of rounded numbers: see `tensor_tiles`."""
+    high_x, high_y = rounded(x), rounded(y)
+    return (x - high_x) * high_y + high_x * (y - high_y) + high_x * high_y
+
+
 if SIMULATED:
-
-    def rounded(x):
-        """x with a mantissa of 10 bits; half goes away from 0."""
-        bits = (np.asarray(x, np.float32).view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
-        return bits.view(np.float32)[()]
-
-    multiply: Any = None  # the simulator has no warps: products there are those of single threads, of rounded numbers
+    # The simulator has no warps: products there are those of single threads, of rounded numbers.
+    multiply: Any = None
+    thread_number: Any = None
 else:
     from llvmlite import ir
     from numba import types
@@ -32,19 +48,19 @@ else:
     _REAL, _BITS = ir.FloatType(), ir.IntType(32)
 
     @intrinsic
-    def rounded(typingctx, x):
-        """The bits of x in TF32, half away from 0."""
+    def thread_number(typingctx):
+        """The thread's number in its block, asked for anew: what is made of it does not wait in registers."""
 
         def codegen(context, builder, signature, args):
-            function = ir.FunctionType(_BITS, [_REAL])
-            return builder.call(ir.InlineAsm(function, "cvt.rna.tf32.f32 $0, $1;", "=r,f"), args)
+            asm = ir.InlineAsm(ir.FunctionType(_BITS, []), "mov.u32 $0, %tid.x;", "=r", side_effect=True)
+            return builder.call(asm, [])
 
-        return types.uint32(types.float32), codegen
+        return types.uint32(), codegen
 
     @intrinsic
     def multiply(typingctx, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):
-        """The lane's four sums c + A B."""
-        signature = types.UniTuple(types.float32, 4)(*[types.uint32] * 6, *[types.float32] * 4)
+        """The lane's four sums c + A B; of the factors' bits the last 13 are not looked at."""
+        signature = types.UniTuple(types.float32, 4)(*[types.float32] * 10)
 
         def codegen(context, builder, signature, args):
             result = ir.LiteralStructType([_REAL] * 4)
@@ -53,7 +69,9 @@ else:
                 "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
                 "{$0,$1,$2,$3},{$4,$5,$6,$7},{$8,$9},{$10,$11,$12,$13};"
             )
-            found = builder.call(ir.InlineAsm(function, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f"), args)
+            factors = [builder.bitcast(x, _BITS) for x in args[:6]]
+            asm = ir.InlineAsm(function, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f")
+            found = builder.call(asm, [*factors, *args[6:]])
             parts = [builder.extract_value(found, i) for i in range(4)]
             return context.make_tuple(builder, signature.return_type, parts)
 

@@ -32,6 +32,11 @@ if SIMULATED:
         for i in range(in_vector(array.dtype)):
             into[place + i] = array[at + i]
 
+    def load_pair(array, at, into, place):
+        """The same for 8 bytes."""
+        for i in range(in_vector(array.dtype) // 2):
+            into[place + i] = array[at + i]
+
     def store(array, at, values, place):
         """The other way round."""
         for i in range(in_vector(array.dtype)):
@@ -82,23 +87,23 @@ else:
         """The pointer to `count` numbers at once."""
         return builder.bitcast(pointer, ir.VectorType(pointer.type.pointee, count).as_pointer(pointer.type.addrspace))
 
-    def _moved(context, builder, signature, args, reads):
+    def _moved(context, builder, signature, args, reads, size=BYTES):
         array, _, local, _ = signature.args
-        count = BYTES // np.dtype(str(array.dtype)).itemsize
+        count = size // np.dtype(str(array.dtype)).itemsize
         there = _vector(builder, _pointer(context, builder, array, args[0], args[1]), count)
         here = [
             _pointer(context, builder, local, args[2], builder.add(args[3], ir.Constant(args[3].type, i)))
             for i in range(count)
         ]
         if reads:
-            found = builder.load(there, align=BYTES)
+            found = builder.load(there, align=size)
             for i, place in enumerate(here):
                 builder.store(builder.extract_element(found, ir.Constant(ir.IntType(32), i)), place)
         else:
             vector = ir.Constant(there.type.pointee, ir.Undefined)
             for i, place in enumerate(here):
                 vector = builder.insert_element(vector, builder.load(place), ir.Constant(ir.IntType(32), i))
-            builder.store(vector, there, align=BYTES)
+            builder.store(vector, there, align=size)
         return context.get_dummy_value()
 
     @intrinsic
@@ -107,6 +112,15 @@ else:
 
         def codegen(context, builder, signature, args):
             return _moved(context, builder, signature, args, True)
+
+        return types.void(array, types.uint64, into, types.uint64), codegen
+
+    @intrinsic
+    def load_pair(typingctx, array, at, into, place):
+        """The same for 8 bytes."""
+
+        def codegen(context, builder, signature, args):
+            return _moved(context, builder, signature, args, True, BYTES // 2)
 
         return types.void(array, types.uint64, into, types.uint64), codegen
 

@@ -49,7 +49,8 @@ def parts_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
     A block alone on a multiprocessor takes no less time than two (of 128 threads: than four): 384 tiles of
     784-2048-2048-10 are two turns, and in halves they are three of half the time.
     """
-    products, places = int((tiles[:, FIRST_ROW] < tiles[:, ROWS_IN]).sum()), BLOCKS * max(1, 256 // shape.threads)
+    products = int((tiles[:, FIRST_ROW] < tiles[:, ROWS_IN]).sum())
+    places = BLOCKS * (1 if shape.by_warps else max(1, 256 // shape.threads))
 
     def rows(parts: int) -> float:
         """What a place for a block goes through, one part after the other."""
@@ -204,14 +205,14 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     (accumulate, add_groups), (row, column) = product(F, shape, *GRADIENT), place(F, shape, *GRADIENT)
     gather, kind, zero, numbers, add_up = _gather(F, shape), number(F), F(0), room(shape, *GRADIENT), _add_up(F, shape)
     (down, across), V = shape.own, in_vector(F)
-    step = V if across % V == 0 and (shape.groups > 1 or not shape.tensor) else 1
+    step = V if across % V == 0 and (shape.groups > 1 or shape.by_warps or not shape.tensor) else 1
     early = shape.groups > 1  # a thread has few sums of its own, and registers for all that their update needs
     count, parts_of_sums = down * across if early else step, shape.sums
     kept, (take, give) = 3 * count, put(F, rule, slots, count, step)
     # With 80 registers a thread six of small tiles are on a multiprocessor at once, as many as its shared memory takes:
     # 784-512-512-10 has 689 of them, and an H100 takes them all. Where that would spill it is five.
     most = 6 if rule is not None and slots < 2 else 5
-    blocks = most if shape.threads == 128 and np.dtype(F).itemsize == 4 else 2
+    blocks = most if early and shape.threads == 128 and np.dtype(F).itemsize == 4 else 2
 
     @device
     def each(asks, uses, target, m, v, mask, masked, tile, old, out, k):
