@@ -43,7 +43,7 @@ class Cut(NamedTuple):
 # blocks), of many each number that is read of the weights is used more often. All fit in 48 KiB of shared memory.
 OF_SINGLE = (
     (Cut(8, 64, 64, 1, 4), Cut(32, 64, 64, 4, 4), Cut(64, 64, 64, 4, 4)),
-    (Cut(8, 128, 32, 2, 4), Cut(32, 128, 32, 8, 4)),
+    (Cut(8, 128, 32, 2, 4), Cut(32, 128, 32, 4, 4)),
 )
 OF_DOUBLE = (
     (Cut(8, 64, 32, 1, 4), Cut(32, 64, 32, 4, 4)),
