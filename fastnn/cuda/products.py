@@ -51,8 +51,8 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     group_b = of_slab if deep_b else of_slab * (columns + PAD)
     zero, U, sums_of = F(0), np.uint32, shape.sums
     # What the compiler would find again in every slab: to read a thread's number alone takes 30 cycles. Of small blocks
-    # there are more on a multiprocessor, and others run meanwhile, with fewer registers each.
-    found = kept if threads > 128 else U
+    # others run meanwhile, and large tiles take more of it: both lack the registers.
+    found = kept if threads > 128 and deep_a else U
 
     @device
     def bring(

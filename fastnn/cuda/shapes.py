@@ -48,7 +48,7 @@ class Shape(NamedTuple):
 
 class Shapes(NamedTuple):
     """`small` and `slim`, where tiles are few: a layer of 512 units at batch 128 has blocks for all multiprocessors.
-    `large`, for long batches of wide layers: a thread's 8 x 8 sums need half of the loads for each multiplication.
+    `large`, for long batches of wide layers, is without groups, whose parts would have to be added.
     `long` is that of weights, whose factors both have rows along the tile. All of them fit in 48 KiB of shared
     memory."""
 
@@ -61,7 +61,7 @@ class Shapes(NamedTuple):
 OF_SINGLE = Shapes(
     slim=Shape(16, 32, 64, 8, 4, 16, 3),
     small=Shape(32, 32, 64, 8, 4, 4, 2),
-    large=Shape(128, 128, 8, 8, 8, 1, 3),
+    large=Shape(128, 64, 8, 8, 4, 1, 3),  # 8 x 8 sums spill where both factors are deep
     long=Shape(128, 128, 8, 8, 8, 1, 4),
 )
 OF_DOUBLE = Shapes(
