@@ -61,7 +61,7 @@ SMALL = """
 import sys, numpy as np, fastnn as fnn
 rows, narrow, wide = map(int, sys.argv[1:])
 x, y, batch = np.random.default_rng(0).standard_normal((rows, 12)), np.arange(rows) % 10, rows * 2 // 5
-for layers in ([12, narrow, 10], [12, wide, 10]):
+for layers in ([12, narrow, narrow, 10], [12, narrow, 10], [12, wide, 10]):
     net = fnn.Network(layers, device="cuda")
     net.fit(x, y, optimizer=fnn.Adam(), batch_size=batch, validation=(x, y))
     net(x), net.gradient(x, y)

@@ -48,7 +48,7 @@ def test_every_kernel_computes_what_the_cpu_does(python: Python, arguments: tupl
 @needs_numba_cuda
 def test_no_place_is_outside_its_array(python: Python) -> None:
     """Of threads at the corners of grids; batches and widths fill no tile, and rows are or are not whole vectors."""
-    wide, few = {"layers": [20, 133, 132, 10]}, {"layers": [20, 33, 10], "batch": 515, "rows": 520}
+    wide, few = {"layers": [20, 133, 132, 10]}, {"layers": [20, 33, 40, 10], "batch": 515, "rows": 520}
     many = {"layers": [70, 33, 52, 10], "batch": 16900, "rows": 16905}
     broad = {"layers": [150, 100, 68, 10], "batch": 2200, "rows": 2210}
     cases: list[dict[str, Any]] = [wide | {"batch": 270, "rows": 275}, few, many, broad]
@@ -157,7 +157,7 @@ except fnn.DeviceError as reason:
 """
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
     assert "device: batches of 70 rows through layers of (2, 3) units do not fit; expected a smaller batch" in out
-    assert out.count("DEBUG fastnn.cuda.batches a layer of more than 2 units: one launch a layer") == 1
+    assert out.count("DEBUG fastnn.cuda.batches layers of (2, 3) units, batches of 2 rows: one launch a layer") == 1
     assert "device: the network needs 2 MiB" in out and "device: a prediction needs " in out
     assert out.count("device: data or parameters of 300 numbers or more do not fit") == 2
     assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out

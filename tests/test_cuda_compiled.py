@@ -232,6 +232,24 @@ def test_sums_have_parts_that_fill_the_gpu(sizes: tuple[int, ...], batch: int, p
     assert weights.parts_of(layout.tiles(matrices, shape), batch, shape) == parts
 
 
+@pytest.mark.parametrize(
+    ("sizes", "batch", "together"),
+    [
+        ((64, 64, 64, 64, 10), 128, True),
+        ((784, 64, 64, 64, 10), 128, True),
+        ((784, 128, 10), 64, False),
+        ((784, 128, 10), 4096, True),
+        ((784, 10), 64, True),  # no launch takes the end of two layers
+        ((784, 128, 100), 64, True),
+        ((784, 129, 10), 4096, False),
+    ],
+)
+def test_rows_go_through_all_layers_where_that_takes_less_time(
+    sizes: tuple[int, ...], batch: int, together: bool
+) -> None:
+    assert (held.cut_of(fnn.Network(list(sizes)).architecture, batch) is not None) == together
+
+
 def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another kernel of the same function, as another process makes it, is loaded; one of other types is not."""
     from numba.cuda import codegen, dispatcher

@@ -61,9 +61,9 @@ class Batches:
         F, architecture = self.F, self.architecture
         self._narrow = held.cut_of(architecture, self.batch)
         fits = self._narrow is not None
-        self._tf32 = architecture.tf32 and not fits
+        self._tf32 = architecture.tf32 and not held.narrow(architecture)
         if training and not fits:
-            say_once("a layer of more than %d units: one launch a layer", held.WIDEST)
+            say_once("layers of %s units, batches of %d rows: one launch a layer", architecture.sizes, self.batch)
         self._rows: Any = None
         if training and self._narrow is not None:
             found = parts.size(architecture, self.batch, self.parameters.size)
