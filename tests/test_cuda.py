@@ -218,6 +218,35 @@ assert after.step == before.step and all((a == b).all() for a, b in zip(before.a
 
 
 @needs_numba_cuda
+def test_ctrl_c_while_the_next_order_is_found(python: Python) -> None:
+    """The chunk goes back to an epoch whose order was kept in the place of the next."""
+    code = """
+import numpy as np, fastnn as fnn
+from fastnn.cpu import train
+from fastnn.cuda.engine import Runner
+data, fill, found = (np.eye(6, dtype=np.float32), np.arange(6) % 2), train.fill_order, []
+def interrupted(order, seed, epoch):
+    fill(order, seed, epoch)
+    if epoch == 2 and not found:
+        found.append(None)
+        raise KeyboardInterrupt
+train.fill_order = interrupted
+for _ in range(2):
+    net = fnn.Network([6, 2], device="cuda")
+    runner = Runner(net.architecture, net.parameters, data, loss="cross_entropy", optimizer=fnn.SGD(0.1), batch=3)
+    runner.run(1, 0.1)
+    try:
+        runner.run(2, 0.1)
+    except KeyboardInterrupt:
+        print("interrupted")
+        runner.run(2, 0.1)
+    found.append(net.parameters.copy())
+assert runner.step == 3 and (found[1] == found[2]).all()
+"""
+    assert python(code, NUMBA_ENABLE_CUDASIM="1")[0].strip() == "interrupted"
+
+
+@needs_numba_cuda
 def test_ctrl_c_waits_for_the_graphs_that_run(python: Python) -> None:
     code = """
 from types import SimpleNamespace

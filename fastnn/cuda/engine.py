@@ -194,9 +194,10 @@ class Runner(BaseRunner):
         """Make the next step the first of those that are launched, its results to go to `slot`."""
         epoch = (self.first + self.step) // self.per_epoch
         if epoch != self._epoch_there and (self.shuffle or self._epoch_there < 0):
+            before, self._epoch_there = self._epoch_there, -1  # until it is there: Ctrl-C may come first
             if self.shuffle:
                 self._shuffle(epoch)
-                self._order, self._later, self._epoch_later = self._later, self._order, self._epoch_there
+                self._order, self._later, self._epoch_later = self._later, self._order, before
             self.batches.follow(self.turn())
             self._epoch_there = epoch
         self.batches.seek(self.step % self.per_epoch, slot, self.draw)
@@ -209,6 +210,7 @@ class Runner(BaseRunner):
     def _shuffle(self, epoch: int) -> None:
         """The order of an epoch goes to `_later`."""
         if self._epoch_later != epoch:
+            self._epoch_later = -1
             train.fill_order(self._later, self.architecture.seed, epoch)
             self._epoch_later = epoch
 
