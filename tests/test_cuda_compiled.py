@@ -50,8 +50,8 @@ if toolkit_missing() is not None:
     pytest.skip("CUDA's compiler libraries are not installed", allow_module_level=True)
 
 # What blocks of 256 threads may take so that two of them fit on a multiprocessor: 65,536 / 512. One that holds weights
-# of recurrent layers is alone there; one that holds rows of narrow networks has half as many threads.
-MOST_REGISTERS, HOLDING = 128, {"steps 1": 208, "rows": 224}
+# of recurrent layers is alone there; one that holds few rows of a narrow network has half as many threads.
+MOST_REGISTERS, HOLDING = 128, {"steps 1": 208, "rows": 168}
 WARPS = 255  # of the large tiles for tensor cores: of blocks of 128 threads
 SPILLED = {"change tensor-thrice adam 2": 64}  # bytes that are read once a slab, for 700 instructions, on sm_90
 A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a tile goes through once, in a loop

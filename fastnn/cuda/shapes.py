@@ -85,7 +85,7 @@ def shapes(F: type, tf32: bool = False) -> Shapes:
     too."""
     single = np.dtype(F).itemsize == 4
     found = TINY if SIMULATED else OF_SINGLE if single else OF_DOUBLE
-    small, large = (found.small._replace(tensor=1),) * 2 if SIMULATED else OF_TENSOR
+    small, large = [shape._replace(tensor=1) for shape in (found.small, found.large)] if SIMULATED else OF_TENSOR
     if tf32:
         return found._replace(slim=small, small=small, large=large, long=large)
     if single and (recovering_pays() if RECOVERED is None else RECOVERED):

@@ -205,7 +205,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     (accumulate, add_groups), (row, column) = product(F, shape, *GRADIENT), place(F, shape, *GRADIENT)
     gather, kind, zero, numbers, add_up = _gather(F, shape), number(F), F(0), room(shape, *GRADIENT), _add_up(F, shape)
     (down, across), V = shape.own, in_vector(F)
-    step = V if across % V == 0 and (shape.groups > 1 or shape.by_warps or not shape.tensor) else 1
+    step = V if across % V == 0 else 1
     early = shape.groups > 1  # a thread has few sums of its own, and registers for all that their update needs
     count, parts_of_sums = down * across if early else step, shape.sums
     kept, (take, give) = 3 * count, put(F, rule, slots, count, step)
