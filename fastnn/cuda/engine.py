@@ -229,10 +229,10 @@ class Runner(BaseRunner):
     def _update(self, s: int, stream: Any = 0) -> None:
         """The kernels that update the parameters by the gradient that is kept."""
         assert self.optimizer is not None
-        F, parts = self.architecture.F, len(self._norms)
+        F, blocks = self.architecture.F, len(self._norms)
         if self._clip:
-            clipping.measure(F)[parts, THREADS, stream](self._gradient, self._norms)
-        clipping.update(F, self.optimizer.name, self.slots)[parts, THREADS, stream](
+            clipping.measure(F)[blocks, THREADS, stream](self._gradient, self._norms)
+        clipping.update(F, self.optimizer.name, self.slots)[blocks, THREADS, stream](
             self._parameters, *self._memory, self._gradient, self._norms, F(self._clip), self._coefficients,
             self.batches.state, np.uint32(s),
         )  # fmt: skip

@@ -122,11 +122,11 @@ def _forward(F: type, cut: Cut) -> Any:
                 if c < fan_out:
                     multiply(memory, U(k0 % U(columns)), padded(U(min(U(slab), fan_in - k0))), sums)
                 cuda.syncthreads()
-                number, line = U(layer), U(k0 + U(slab))
+                later, line = U(layer), U(k0 + U(slab))
                 if line >= fan_in:
-                    number, line = U(number + U(1)), U(0)
-                if number < layers:
-                    ask(parameters, inputs, buffer, table, order, first, number, line, m0, lines, memory)
+                    later, line = U(later + U(1)), U(0)
+                if later < layers:
+                    ask(parameters, inputs, buffer, table, order, first, later, line, m0, lines, memory)
             if c < padded(fan_out):
                 leave(buffer, table, slopes, edges, scales, state, s, U(layer), m0, lines, bias, memory, sums)
 

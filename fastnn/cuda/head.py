@@ -44,11 +44,8 @@ def rows(F: type, loss: str, height: int) -> Any:
         parts = cuda.shared.array(shares, kind)
         z = cuda.shared.array((height, WIDEST), kind)
         some = cuda.shared.array((height, 4), kind)
-        sums, left, w = (
-            cuda.local.array(height, kind),
-            cuda.local.array((at_once, height), kind),
-            cuda.local.array(at_once, kind),
-        )
+        sums, w = cuda.local.array(height, kind), cuda.local.array(at_once, kind)
+        left = cuda.local.array((at_once, height), kind)
         first, batch = batch_of(state, s)
         m0, thread = U(cuda.blockIdx.x) * U(height), U(cuda.threadIdx.x)
         if m0 >= batch:

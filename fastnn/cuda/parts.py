@@ -41,11 +41,8 @@ def size(architecture: Architecture, batch: int, parameters: int) -> int:
 def of_rows(F: type, cut: Cut) -> Any:
     """The functions `ask`, which begins to copy what a layer read of the block's rows, and `leave`: the gradient."""
     height, columns, _, down, across = cut
-    multiply, copy, (down_of, across_of) = (
-        held.gradient(F, cut),
-        held.bring(F, cut, height, height, False),
-        held.own(cut),
-    )
+    multiply, (down_of, across_of) = held.gradient(F, cut), held.own(cut)
+    copy = held.bring(F, cut, height, height, False)
     V, zero, wide, apart, threads = in_vector(F), F(0), columns + PAD, height // down, cut.threads
     put, kind, behind = held.put(F, across), number(F), held.behind(cut)
 

@@ -65,12 +65,8 @@ def batch_of(state, s):
 def _forward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of y = f(x W + b) of a layer, and of y after the next layer's dropout."""
     value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(F, shape, *FORWARD)
-    (accumulate, add_groups), (down, across), count, kind = (
-        product(F, shape, *FORWARD),
-        shape.own,
-        shape.sums,
-        number(F),
-    )
+    accumulate, add_groups = product(F, shape, *FORWARD)
+    (down, across), count, kind = shape.own, shape.sums, number(F)
 
     @device
     def tile(
@@ -111,12 +107,8 @@ def _forward_tile(F: type, shape: Shape) -> Any:
 def _backward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of the deltas of units `layer` from those of its outputs: dz' = (dz W^T) f'(y)."""
     derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(F, shape, *BACKWARD)
-    (accumulate, add_groups), (down, across), count, kind = (
-        product(F, shape, *BACKWARD),
-        shape.own,
-        shape.sums,
-        number(F),
-    )
+    accumulate, add_groups = product(F, shape, *BACKWARD)
+    (down, across), count, kind = shape.own, shape.sums, number(F)
     none = np.uint64(0)
 
     @device

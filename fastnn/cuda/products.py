@@ -64,21 +64,9 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
                 follow_b(thread, row_b, lines_b, order, False, n0, N, k0, U(0), end)
             request_a(thread, a, row_a, lines_a, order, gathered, m0, M, k0, late, end, whole & U(1), memory, start)
             request_b(
-                thread,
-                b,
-                row_b,
-                lines_b,
-                order,
-                False,
-                n0,
-                N,
-                k0,
-                U(0),
-                end,
-                whole & U(2),
-                memory,
+                thread, b, row_b, lines_b, order, False, n0, N, k0, U(0), end, whole & U(2), memory,
                 U(start + U(size_a)),
-            )
+            )  # fmt: skip
             if not deep_a:  # now, for order's numbers have to be waited for
                 follow_a(thread, row_a, lines_a, order, gathered, m0, M, U(k0 + U(slab)), late, end)
         commit()
