@@ -37,7 +37,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Any:
     """workers(n): predictions from now on are shared by n threads, however few rows they have."""
 
     def use(n: int) -> None:
-        monkeypatch.setattr(predictor, "cores", lambda: n)
+        monkeypatch.setattr(compiler, "cores", lambda: n)
         monkeypatch.setattr(predictor, "THREADS_FROM", 0)
 
     return use
