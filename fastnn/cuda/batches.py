@@ -70,7 +70,7 @@ class Batches:
             self._rows = fused.rows(F, self._narrow, loss, found > 0)
             self._parts = cuda.device_array(max(1, found), F)
             self.parts = (self._parts, np.uint32(self._narrow.rows)) if found else ()
-        ends = training and not fits and len(architecture.sizes) > 2 and architecture.sizes[-1] <= head.WIDEST
+        ends = training and not fits and head.takes(architecture.sizes)
         self._head = head.rows(F, loss, head.height(self.batch)) if ends else None
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
 

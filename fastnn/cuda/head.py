@@ -22,6 +22,11 @@ FEW = 264  # rows that have a block each, two on each multiprocessor of an H100;
 U = np.uint32
 
 
+def takes(sizes: tuple[int, ...]) -> bool:
+    """Whether a network of these sizes ends as this launch does it: after a hidden layer, in few units."""
+    return len(sizes) > 2 and sizes[-1] <= WIDEST
+
+
 def height(batch: int) -> int:
     """Rows that a block takes."""
     return 1 if batch <= FEW else 4

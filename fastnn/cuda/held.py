@@ -70,9 +70,9 @@ def cut_of(architecture: Architecture, batch: int) -> Cut | None:
     sizes, all_cuts = architecture.sizes, OF_SINGLE if np.dtype(architecture.F).itemsize == 4 else OF_DOUBLE
     cuts = next(cuts for cuts in (TINY if SIMULATED else all_cuts) if max(sizes[1:]) <= cuts[0].columns)
     cut = next((cut for cut in cuts if batch <= BLOCKS * cut.rows), cuts[-1])
-    few, ends = cut is not cuts[-1] and cut is cuts[0], len(sizes) > 2 and sizes[-1] <= head.WIDEST
+    few = cut is not cuts[-1] and cut is cuts[0]
     work = cut.columns * (sum(sizes[:-1]) + sum(sizes[2:]))
-    return None if few and ends and work > LAUNCHES * (len(sizes) - 3) else cut
+    return None if few and head.takes(sizes) and work > LAUNCHES * (len(sizes) - 3) else cut
 
 
 def blocks(cut: Cut, batch: int) -> int:
