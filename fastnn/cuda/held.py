@@ -198,6 +198,23 @@ def own(cut: Cut) -> tuple[Any, Any]:
     return down_of, across_of
 
 
+def _over(some: Any, at_once: int, step_a: int, step_b: int) -> Any:
+    """The function that does `some`, the products of `at_once` terms, for all `terms` of a sum, a multiple of TERMS.
+
+    A term is `step_a` and `step_b` numbers behind the one before, from a and b on.
+    """
+    multiply = repeated(some, TERMS // at_once, at_once * step_a, at_once * step_b)
+
+    @device
+    def all_terms(memory, a, b, terms, sums):
+        k = U(0)
+        while k < terms:
+            multiply(memory, a + np.uint64(k * U(step_a)), b + np.uint64(k * U(step_b)), U(0), sums)
+            k = U(k + U(TERMS))
+
+    return all_terms
+
+
 @lru_cache
 def forward(F: type, cut: Cut) -> Any:
     """The function (memory, first, terms, sums): adds rows times tile, from the rows' column `first` on.
@@ -220,16 +237,13 @@ def forward(F: type, cut: Cut) -> Any:
                 for j in range(columns):
                     sums[i * columns + j] += x[i * V + k] * y[j]
 
-    multiply = repeated(some, TERMS // V, V, V * wide)
+    multiply = _over(some, V, 1, wide)
 
     @device
     def add(memory, first, terms, sums):
         a = np.uint64(down_of() * U(wide) + first)
         b = np.uint64(U(tile) + across_of() * U(columns))
-        k = U(0)
-        while k < terms:
-            multiply(memory, a + np.uint64(k), b + np.uint64(k * U(wide)), U(0), sums)
-            k = U(k + U(TERMS))
+        multiply(memory, a, b, terms, sums)
 
     return add
 
@@ -257,16 +271,13 @@ def backward(F: type, cut: Cut) -> Any:
                 for j in range(columns):
                     sums[i * columns + j] += x[i * V + k] * y[j * V + k]
 
-    multiply = repeated(some, TERMS // V, V, V)
+    multiply = _over(some, V, 1, 1)
 
     @device
     def add(memory, first, terms, sums):
         a = np.uint64(down_of() * U(wide) + first)
         b = np.uint64(U(tile) + across_of() * U(deep))
-        k = U(0)
-        while k < terms:
-            multiply(memory, a + np.uint64(k), b + np.uint64(k), U(0), sums)
-            k = U(k + U(TERMS))
+        multiply(memory, a, b, terms, sums)
 
     return add
 
@@ -293,15 +304,12 @@ def gradient(F: type, cut: Cut) -> Any:
             for j in range(columns):
                 sums[i * columns + j] += x[i] * y[j]
 
-    multiply = repeated(some, TERMS, deep, wide)
+    multiply = _over(some, 1, deep, wide)
 
     @device
     def add(memory, terms, sums):
         a = np.uint64(U(tile) + down_of() * U(V))
         b = np.uint64(across_of() * U(columns))
-        k = U(0)
-        while k < terms:
-            multiply(memory, a + np.uint64(k * U(deep)), b + np.uint64(k * U(wide)), U(0), sums)
-            k = U(k + U(TERMS))
+        multiply(memory, a, b, terms, sums)
 
     return add
