@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastnn.options import fail, parse, versions
+from fastnn.options import UI_OPTIONS, fail, parse, versions
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fastnn.runs import RunFolder
     from fastnn.training import Snapshot
 
-UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys", "--web", "--port")  # read by tui.options
 INTERRUPTED = 130  # what a shell reports for SIGINT: 128 + 2
 
 
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = argparse.Namespace(save=None)
     try:
-        if not arguments or arguments[0] in UI_OPTIONS or arguments[0].endswith(".toml"):
+        if not arguments or arguments[0].partition("=")[0] in UI_OPTIONS or arguments[0].endswith(".toml"):
             return _open_ui(arguments)
         if arguments[0] == "lab":
             from fastnn.lab import main as lab

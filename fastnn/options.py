@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from fastnn.version import __version__
 
 BAD_INPUT = 2
+UI_OPTIONS = ("--ascii", "--marker", "--theme", "--fps", "--keys", "--web", "--port")  # read by tui.options
 
 
 def fail(reason: object, code: int = BAD_INPUT) -> int:
@@ -118,21 +119,30 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     warmup.add_argument("--dtype", help="float32 or float64 (default: both)", metavar="NAME")
-    doctor = commands.add_parser(
+    commands.add_parser(
         "doctor",
         help="what this machine has: versions, CPU, cache folder, GPU",
         description="Print what fastnn finds on this machine, and what CUDA lacks, if anything.",
         allow_abbrev=False,
     )
     commands.add_parser("lab", help="the computations of the lecture, as text, as JSON or drawn")  # read by fastnn.lab
+    first, own = arguments[0].partition("=")[0], ("-h", "--help", "--version", *commands.choices)
+    if first in known and first not in own:
+        parser.error(f"{first}: goes after a command, as in `fastnn train {first}`")
+    if first not in own:
+        parser.error(_unknown("command or option", arguments[0], (*own, *UI_OPTIONS)))
     options, unknown = parser.parse_known_args(arguments)
-    if unknown and options.command != "train":
-        (doctor if options.command == "doctor" else warmup).error(f"unknown argument {unknown[0]!r}")
     if unknown:
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        train.error(f"unknown argument {unknown[0]!r}{hint}")
+        commands.choices[options.command].error(
+            _unknown("argument", unknown[0], known if options.command == "train" else ())
+        )
     return options
+
+
+def _unknown(what: str, given: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(given.partition("=")[0], known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown {what} {given!r}{hint}"
 
 
 def _add_train_options(train: argparse.ArgumentParser) -> list[str]:

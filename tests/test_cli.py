@@ -215,7 +215,9 @@ def test_fewer_rows_than_a_batch(run: Runner, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "invalid choice: 'trian'"),
+        (["trian"], "unknown command or option 'trian'; did you mean train?"),
+        (["--thme", "light"], "unknown command or option '--thme'; did you mean --theme?"),
+        (["--data", "mnist"], "--data: goes after a command, as in `fastnn train --data`"),
         (["train", "--epoch", "3"], "unknown argument '--epoch'; did you mean --epochs?"),
         (["train", "digits"], "run: 'digits'; expected a run file (.toml); a data set goes after --data"),
         (["train", "--epochs"], "--epochs: expected one argument"),
