@@ -98,10 +98,10 @@ def test_help_lists_options_and_the_registries_names(run: Runner) -> None:
 def test_the_ui_needs_a_terminal(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TEXTUAL_DRIVER", raising=False)
     monkeypatch.setattr("tui.app.main", lambda arguments: 0)
-    for redirected in ("stdin", "stdout", "stderr"):
+    for redirected, given in (("stdin", []), ("stdout", ["--theme", "light"]), ("stderr", ["--theme=light"])):
         for name in ("stdin", "stdout", "stderr"):
             monkeypatch.setattr(getattr(sys, name), "isatty", lambda there=name != redirected: there)
-        code, out, err = run()
+        code, out, err = run(*given)
         assert (code, out) == (2, "")
         assert err.startswith("fastnn: the terminal UI needs a terminal for standard input, output and error;")
 
