@@ -47,3 +47,11 @@ def python(tmp_path: Path) -> Callable[..., tuple[str, str]]:
         return out, err
 
     return run
+
+
+@pytest.fixture
+def one_step_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot after every step."""
+    from fastnn import training
+
+    monkeypatch.setattr(training, "MOST_STEPS", 1)
