@@ -204,9 +204,21 @@ def stand_in(gpu: Gpu) -> None:
         lost[0], hit[0], space[0], space[1] = target[0], 0, 0, 0
 
     formulas.loss = lambda name, F: over_columns
-    from fastnn.cuda import fused, head, held, layout, memory, parts, phases, products, slabs, tensor_tiles, weights
+    from fastnn.cuda import (
+        fused,
+        head,
+        held,
+        layout,
+        memory,
+        partial_sums,
+        phases,
+        products,
+        slabs,
+        tensor_tiles,
+        weights,
+    )
 
-    for module in (fused, head, held, parts, phases, tensor_tiles, weights):
+    for module in (fused, head, held, partial_sums, phases, tensor_tiles, weights):
         module.U = unsigned
     products.np = slabs.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
     memory.room = lambda: 2**40

@@ -31,7 +31,7 @@ from fastnn.cuda import (
     head,
     held,
     layout,
-    parts,
+    partial_sums,
     phases,
     products,
     recurrent,
@@ -130,7 +130,7 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
     for name, cut in (("many", many), ("broad", broad)):
         found[f"rows {name}"] = lambda cut=cut: fused.rows(F, cut, "cross_entropy", True)
     for rule, slots in (("sgd", 0), ("adam", 2)):
-        found[f"add {rule}"] = lambda rule=rule, slots=slots: parts.add(F, rule, slots)
+        found[f"add {rule}"] = lambda rule=rule, slots=slots: partial_sums.add(F, rule, slots)
     return found
 
 
@@ -223,13 +223,13 @@ def assemble(ptx: str, folder: Path, stack: int, spilled: int = 0) -> int:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "batch", "parts"),
+    ("sizes", "batch", "splits"),
     [((784, 2048, 2048, 10), 4096, 2), ((64, 64, 64, 64, 10), 16384, 37), ((784, 512, 512, 10), 128, 1)],
 )
-def test_sums_have_parts_that_fill_the_gpu(sizes: tuple[int, ...], batch: int, parts: int) -> None:
+def test_sums_have_splits_that_fill_the_gpu(sizes: tuple[int, ...], batch: int, splits: int) -> None:
     matrices = layout.layout(fnn.Network(list(sizes)).architecture, batch, training=True).matrices
     shape = weights.shape_for(np.float32, sizes, batch)
-    assert weights.parts_of(layout.tiles(matrices, shape), batch, shape) == parts
+    assert weights.splits_of(layout.tiles(matrices, shape), batch, shape) == splits
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import fused, head, held, layout, parts, phases, reductions
+from fastnn.cuda import fused, head, held, layout, partial_sums, phases, reductions
 from fastnn.cuda.memory import upload
 from fastnn.cuda.shapes import shape_for, tiles
 from fastnn.cuda.target import SIMULATED, cuda
@@ -31,7 +31,8 @@ class Batches:
     how many batches' losses there is room for.
     """
 
-    parts: tuple[Any, ...] = ()  # of the gradient where the row phase leaves them, and the rows of each: see `fused`
+    # Partial sums of the gradient where the row phase leaves them, and the rows that each is over at once: see `fused`.
+    partial: tuple[Any, ...] = ()
 
     def __init__(
         self, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray, batch: int, *,
@@ -66,10 +67,10 @@ class Batches:
             say_once("layers of %s units, batches of %d rows: one launch a layer", architecture.sizes, self.batch)
         self._rows: Any = None
         if training and self._narrow is not None:
-            found = parts.size(architecture, self.batch, self.parameters.size)
+            found = partial_sums.size(architecture, self.batch, self.parameters.size)
             self._rows = fused.rows(F, self._narrow, loss, found > 0)
-            self._parts = cuda.device_array(max(1, found), F)
-            self.parts = (self._parts, np.uint32(self._narrow.rows)) if found else ()
+            self._partial = cuda.device_array(max(1, found), F)
+            self.partial = (self._partial, np.uint32(self._narrow.rows)) if found else ()
         ends = training and not fits and head.takes(architecture.sizes)
         self._head = head.rows(F, loss, head.height(self.batch)) if ends else None
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
@@ -101,7 +102,7 @@ class Batches:
             return
         self._rows[held.blocks(self._narrow, self.batch), self._narrow.threads, stream](
             self.parameters, self.inputs, self.targets, np.uint32(self.target_row), self.buffer, self.table,
-            self.slopes, self.edges, self.scales, self.order, self.state, self.losses, self.hits, self._parts,
+            self.slopes, self.edges, self.scales, self.order, self.state, self.losses, self.hits, self._partial,
             np.uint32(s),
         )  # fmt: skip
 

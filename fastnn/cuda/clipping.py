@@ -1,7 +1,7 @@
 """Clipping by norm: the gradient's norm over all parameters, and the update by what is left of it.
 
-The norm is a sum of parts, and each part a tree over the threads of a block: one order, whatever runs first. Each part
-is scaled by its own largest number, so that no square overflows.
+The norm is a sum over chunks, and that of a chunk a tree over the threads of a block: one order, whatever runs first.
+Each chunk is scaled by its own largest number, so that no square overflows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.cuda import weights
 from fastnn.cuda.phases import SLOT, THREADS
-from fastnn.cuda.reductions import PART, parts_of, tree
+from fastnn.cuda.reductions import CHUNK, chunks_of, tree
 from fastnn.cuda.target import cuda, kernel, number
 
 U = np.uint32
@@ -22,17 +22,17 @@ U = np.uint32
 
 @lru_cache
 def measure(F: type) -> Any:
-    """Kernel: of a part of `gradient` the largest magnitude, and the sum of the squares of all over it, to `sizes`.
+    """Kernel: of a chunk of `gradient` the largest magnitude, and the sum of the squares of all over it, to `sizes`.
 
-    F (parts, 2); a block a part.
+    F (chunks, 2); a block a chunk.
     """
     kind, zero, one, largest, total = number(F), F(0), F(1), tree(True), tree(False)
 
     @kernel(THREADS, F)
-    def measure_part(gradient, sizes):
+    def measure_chunk(gradient, sizes):
         values = cuda.shared.array(THREADS, kind)
-        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
-        end = U(min(begin + U(PART), U(gradient.size)))
+        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(CHUNK))
+        end = U(min(begin + U(CHUNK), U(gradient.size)))
         top = zero
         for at in range(U(begin + thread), end, U(THREADS)):
             top = max(abs(gradient[at]), top)
@@ -45,12 +45,12 @@ def measure(F: type) -> Any:
         if thread == U(0):
             sizes[U(cuda.blockIdx.x), 0], sizes[U(cuda.blockIdx.x), 1] = top, squares
 
-    return measure_part
+    return measure_chunk
 
 
 @lru_cache
 def update(F: type, rule: str, slots: int) -> Any:
-    """Kernel: the optimizer's update by `gradient`, scaled down to a norm of `clip` if it has more; a block a part.
+    """Kernel: the optimizer's update by `gradient`, scaled down to a norm of `clip` if it has more; a block a chunk.
 
     With a `clip` of 0 the gradient is taken as it is, and `sizes` are not read.
     """
@@ -58,21 +58,21 @@ def update(F: type, rule: str, slots: int) -> Any:
     tiny, (take, give) = F(1e-6), weights.put(F, rule, slots, 1, 1)
 
     @kernel(THREADS, F, rule, slots)
-    def update_part(target, m, v, gradient, sizes, clip, coefficients, state, s):
+    def update_chunk(target, m, v, gradient, sizes, clip, coefficients, state, s):
         values = cuda.shared.array(THREADS, kind)
         g, old = cuda.local.array((1, 1), kind), cuda.local.array(3, kind)
-        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
-        end, parts = U(min(begin + U(PART), U(gradient.size))), U(sizes.shape[0])
+        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(CHUNK))
+        end, chunks = U(min(begin + U(CHUNK), U(gradient.size))), U(sizes.shape[0])
         factor = one
         if clip > zero:
             top = zero
-            for part in range(thread, parts, U(THREADS)):
-                top = max(sizes[part, 0], top)
+            for chunk in range(thread, chunks, U(THREADS)):
+                top = max(sizes[chunk, 0], top)
             top = largest(values, thread, top)
             scale, squares = one / top if top > zero else zero, zero
-            for part in range(thread, parts, U(THREADS)):
-                x = sizes[part, 0] * scale
-                squares += sizes[part, 1] * x * x
+            for chunk in range(thread, chunks, U(THREADS)):
+                x = sizes[chunk, 0] * scale
+                squares += sizes[chunk, 1] * x * x
             factor = clip / (top * math.sqrt(total(values, thread, squares)) + tiny)  # torch.nn.utils.clip_grad_norm_
             factor = one if factor > one else factor
         c = coefficients[state[SLOT] + s]
@@ -82,12 +82,12 @@ def update(F: type, rule: str, slots: int) -> Any:
             take(target, m, v, at, U(1), False, old, 0)
             give(target, m, v, at, U(1), False, old, 0, g, 0, 0, k)
 
-    return update_part
+    return update_chunk
 
 
 def norm(F: type, values: Any) -> float:
     """Euclidean norm of an array on the device."""
-    sizes = cuda.device_array((parts_of(values.size), 2), F)
+    sizes = cuda.device_array((chunks_of(values.size), 2), F)
     measure(F)[len(sizes), THREADS](values, sizes)
     top, squares = sizes.copy_to_host().astype(np.float64).T
     with np.errstate(over="ignore", invalid="ignore"):

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.cpu import plan, train
-from fastnn.cuda import clipping, layout, parts, statistics, weights
+from fastnn.cuda import clipping, layout, partial_sums, statistics, weights
 from fastnn.cuda.batches import Batches
 from fastnn.cuda.graphs import Graphs
 from fastnn.cuda.memory import check_room, guarded, upload
 from fastnn.cuda.phases import THREADS
-from fastnn.cuda.reductions import parts_of
+from fastnn.cuda.reductions import chunks_of
 from fastnn.cuda.sequences import batches, evaluated, laid_out
 from fastnn.cuda.target import cuda
 from fastnn.cuda.threadwise import compiled
@@ -86,17 +86,17 @@ class Runner(BaseRunner):
 
     def _prepare_change(self) -> None:
         F, batches, masks = self.architecture.F, self.batches, (self._mask_there, self._mask.size > 0)
-        if batches.parts:
-            make: Any = partial(parts.add, F)
-            self._grid: Any = parts.blocks(self.parameters.size), parts.THREADS
-            self._reads: Any = *batches.parts, batches.state, self._coefficients, *masks
+        if batches.partial:
+            make: Any = partial(partial_sums.add, F)
+            self._grid: Any = partial_sums.blocks(self.parameters.size), partial_sums.THREADS
+            self._reads: Any = *batches.partial, batches.state, self._coefficients, *masks
         else:
             lines = batches.layout.longest * self._taken
             shape = weights.shape_for(F, self.architecture.sizes, lines, self.architecture.tf32)
             make, tiles = partial(weights.change, F, shape), layout.tiles(batches.layout.matrices, shape)
-            shares = weights.parts_of(tiles, lines, shape)
-            sums = shares * len(tiles) * shape.rows * shape.columns if shares > 1 else 1
-            self._grid = (len(tiles), shares), shape.threads
+            splits = weights.splits_of(tiles, lines, shape)
+            sums = splits * len(tiles) * shape.rows * shape.columns if splits > 1 else 1
+            self._grid = (len(tiles), splits), shape.threads
             self._reads = (
                 batches.inputs, batches.buffer, batches.order, batches.state, self._coefficients,
                 upload(tiles.reshape(-1)), *masks, cuda.device_array(sums, F), upload(np.zeros(len(tiles), np.int32)),
@@ -107,7 +107,7 @@ class Runner(BaseRunner):
             self._change: Any = make(self.optimizer.name, self.slots)
             self._clip = float(self.optimizer.clip)
         if self._apart:
-            self._norms = cuda.device_array((parts_of(self.parameters.size), 2), F)
+            self._norms = cuda.device_array((chunks_of(self.parameters.size), 2), F)
         self._graphs = Graphs(self._launch, self.batches.state)
 
     def _bytes(self, data: Any, validation: Any) -> int:
@@ -116,7 +116,7 @@ class Runner(BaseRunner):
         numbers = self.parameters.size * (2 + 2 * self.slots + self._apart) + self._slots * (2 * self._taken + WIDTH)
         numbers += sum(array.size for array in (*data, *(validation or ())))
         numbers += laid_out(architecture, data[0], self._taken, training=True).size
-        numbers += parts.size(architecture, self._taken, self.parameters.size)
+        numbers += partial_sums.size(architecture, self._taken, self.parameters.size)
         if validation is not None:
             rows = evaluated(architecture, validation[0])
             numbers += laid_out(architecture, validation[0], rows, training=False).size + 2 * len(validation[0])

@@ -1,8 +1,8 @@
-"""The row phase of narrow networks in one launch, with the gradient's part of a block's rows.
+"""The row phase of narrow networks in one launch, with the gradient's partial sums.
 
 Rows never meet, so a block takes some through all layers, forward and back; what one layer leaves in shared memory the
-next reads after a barrier of the block. The gradient of all weights over these rows is left in memory, and a second
-launch adds these parts in the order of the blocks and makes the update (`parts`): a step is two launches.
+next reads after a barrier of the block. The gradient of all weights over these rows, a partial sum, is left in memory,
+and a second launch adds these in the order of the blocks and makes the update (`partial_sums`): a step is two launches.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import formulas, held
-from fastnn.cuda import parts as gradients
+from fastnn.cuda import formulas, held, partial_sums
 from fastnn.cuda.held import Cut, padded
 from fastnn.cuda.phases import (
     BATCH,
@@ -174,7 +173,7 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
     """The function for the deltas of all layers before the last, and with `gradient` that of all weights."""
     height, columns, slab, down, across = cut
     multiply, copy, (down_of, across_of) = held.backward(F, cut), held.bring(F, cut, columns, slab, True), held.own(cut)
-    ask_rows, multiply_rows, leave_rows, of_bias = gradients.of_rows(F, cut)
+    ask_rows, multiply_rows, leave_rows, of_bias = partial_sums.of_rows(F, cut)
     together = min(down, TOGETHER)
     few = together * across
     derivatives, dropped = formulas.over(F, few)[1], formulas.dropout(F)
@@ -230,7 +229,9 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
             ask(parameters, table, order, layer, U(0), memory)
 
     @device
-    def of_weights(parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, parts, part, again, sums):
+    def of_weights(
+        parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, partial, mine, again, sums
+    ):
         fan_in, c, column = table[layer, IN], U(across_of() * U(across)), U(0)
         while column < fan_in:
             for i in range(down * across):
@@ -245,14 +246,14 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
                 ask_rows(inputs, buffer, table, order, first, layer, later, m0, lines, memory)
             elif layer > U(0):
                 ask(parameters, table, order, layer, U(0), memory)
-            leave_rows(parts, part, again, table, layer, column, sums)
+            leave_rows(partial, mine, again, table, layer, column, sums)
             column = later
-        of_bias(parts, part, again, table, layer, memory)
+        of_bias(partial, mine, again, table, layer, memory)
 
     @device
     def backward(
         parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, m0, lines, memory,
-        parts, part, again, sums,
+        partial, mine, again, sums,
     ):  # fmt: skip
         ys = cuda.local.array(many, kind)
         layer = U(table.shape[0])
@@ -260,8 +261,9 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
             layer = U(layer - U(1))
             if gradient:
                 of_weights(
-                    parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, parts, part, again, sums
-                )
+                    parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, partial, mine, again,
+                    sums,
+                )  # fmt: skip
             if layer > U(0):
                 fan_in, fan_out, wrote = table[layer, IN], table[layer, OUT], table[layer - U(1), WROTE]
                 for i in range(down):
@@ -293,7 +295,7 @@ def _backward(F: type, cut: Cut, gradient: bool) -> Any:
 def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
     """Kernel: forward, loss and deltas, for `cut.rows` rows of the batch at a time, by layers of `cut.columns` at most.
 
-    With `gradient`, `parts` F (blocks * numbers,) are the sums that the blocks have of it, each laid out like the
+    With `gradient`, `partial` F (blocks * numbers,) are the blocks' partial sums of it, each laid out like the
     parameters; else the deltas go to the buffer.
     """
     forward, lose, (begin, backward) = _forward(F, cut), _lose(F, cut, loss, gradient), _backward(F, cut, gradient)
@@ -303,12 +305,12 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
     @kernel(cut.threads, F, cut, loss, gradient)
     def all_layers(
         parameters, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses, hits,
-        parts, s,
+        partial, s,
     ):  # fmt: skip
         memory = cuda.shared.array(numbers, kind, ALIGNED)
         sums = cuda.local.array(many, kind)
         (first, batch), block = batch_of(state, s), U(cuda.blockIdx.x)
-        part = block * held.lines(parameters.size)
+        mine = block * held.lines(parameters.size)
         for m0 in range(U(block * U(height)), batch, U(U(cuda.gridDim.x) * U(height))):
             lines = U(min(U(height), batch - m0))
             if edges[0] != none:
@@ -329,7 +331,7 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
             cuda.syncthreads()
             backward(
                 parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, U(m0), lines, memory,
-                parts, part, m0 != block * U(height), sums,
+                partial, mine, m0 != block * U(height), sums,
             )  # fmt: skip
             cuda.syncthreads()
 

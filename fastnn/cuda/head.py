@@ -46,7 +46,7 @@ def rows(F: type, loss: str, height: int) -> Any:
     def head_rows(
         parameters, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses, hits, last, s
     ):
-        parts = cuda.shared.array(shares, kind)
+        partial = cuda.shared.array(shares, kind)
         z = cuda.shared.array((height, WIDEST), kind)
         some = cuda.shared.array((height, 4), kind)
         sums, w = cuda.local.array(height, kind), cuda.local.array(at_once, kind)
@@ -75,14 +75,14 @@ def rows(F: type, loss: str, height: int) -> Any:
                         for r in range(height):
                             sums[r] += left[i, r] * w[i]
             for r in range(height):
-                parts[U(r * THREADS) + thread] = sums[r]
+                partial[U(r * THREADS) + thread] = sums[r]
             cuda.syncthreads()
             for e in range(thread, U(lines * U(COLUMNS)), U(THREADS)):
                 row, at = U(e // U(COLUMNS)), U(n0 + e % U(COLUMNS))
                 if at < width:
                     total = zero
                     for g in range(GROUPS):
-                        total += parts[row * U(THREADS) + U(g * COLUMNS) + e % U(COLUMNS)]
+                        total += partial[row * U(THREADS) + U(g * COLUMNS) + e % U(COLUMNS)]
                     y = value(code, total + parameters[bias + at], slope)
                     z[row, at] = y
                     buffer[wrote + (m0 + row) * width + at] = y

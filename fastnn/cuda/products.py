@@ -2,8 +2,8 @@
 
 A block of threads computes a tile C[m, n] = sum_k A[m, k] B[k, n]. Slabs of A and B go through shared memory; while one
 is being multiplied those behind it are on their way, and no thread waits for them or holds them in registers. A thread
-holds a small tile of sums. Where tiles are few, groups of threads share the sum of one tile, and their parts are added
-in the order of the groups: every sum has one order, and results are the same bits from run to run.
+holds a small tile of sums. Where tiles are few, groups of threads share the sum of one tile, and their partial sums
+are added in the order of the groups: every sum has one order, and results are the same bits from run to run.
 
 A factor's rows lie in shared memory as they do in memory, which may be along the sum (`deep`) or along the tile. Of a
 deep factor a thread reads a vector of terms of each of its rows at once.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import tensor_tiles
-from fastnn.cuda.shapes import PAD, Shape, part, size
+from fastnn.cuda.shapes import PAD, Shape, partial, size
 from fastnn.cuda.slabs import reading
 from fastnn.cuda.target import SIMULATED, cuda, device, number
 from fastnn.cuda.tensor import DEEP, multiply, recovered, rounded
@@ -28,8 +28,8 @@ from fastnn.cuda.vectors import aligned, commit, in_vector, kept, load, store, w
 
 @lru_cache
 def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[Any, Any]:
-    """The functions `accumulate` and `add_groups`: after the first a thread has its part of some sums, after the second
-    its own. What is to be done with them may be asked for in between.
+    """The functions `accumulate` and `add_groups`: after the first a thread has partial sums of its group, after the
+    second sums of its own. What is to be done with them may be asked for in between.
 
     A is (M, K) with rows `row_a` apart in memory, or (K, M) if transposed; B is (K, N), or (N, K) if transposed. Where
     rows run along the sum, all of it is summed. Where `gathered`, the row of A that a batch's row r has in memory is
@@ -110,14 +110,14 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
 
 @lru_cache
 def _groups(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
-    """The function (memory, sums, out): `out` (shape.own) <- the parts of all groups, added in their order.
+    """The function (memory, sums, out): `out` (shape.own) <- the partial sums of all groups, added in their order.
 
     Which rows and columns of the tile these are `place` says. `memory` is that of the product.
     """
     rows, columns, threads = shape.thread_rows, shape.thread_columns, shape.threads // shape.groups
     row_of, column_of, _ = spots(F, shape, transposed_a, transposed_b)
     (own_row, own_column), (down, across), groups = place(F, shape, transposed_a, transposed_b), shape.own, shape.groups
-    (row, apart), V, U, zero = part(shape), in_vector(F), np.uint32, F(0)
+    (row, apart), V, U, zero = partial(shape), in_vector(F), np.uint32, F(0)
     side_by_side = not transposed_b and not shape.tensor and columns % V == 0
 
     @device

@@ -137,7 +137,7 @@ def _forward(F: type, cut: Slice) -> Any:
     value, kind, zero, together, threads = formulas.activations(F)[0], number(F), F(0), cut.together, cut.threads
 
     @device
-    def forward(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts):
+    def forward(parameters, buffer, table, slopes, layer, batch, m0, lines, held, partial):
         width, columns, dense = table[layer, IN], table[layer, SUMS], table[layer, CELL] == U(0)
         x = U(table[layer, READ] + (table[layer, READ_SKIP] * batch + m0) * width)
         sums, all_rows = cuda.local.array(together, kind), U(table[layer, STEPS] * lines)
@@ -162,7 +162,7 @@ def _forward(F: type, cut: Slice) -> Any:
             return
         cuda.syncthreads()
         if table[layer, SHARE] != U(0):
-            stay(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts)
+            stay(parameters, buffer, table, slopes, layer, batch, m0, lines, held, partial)
         else:
             through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held)
 
@@ -218,11 +218,11 @@ def _backward(F: type, cut: Slice) -> Any:
     together, threads, zero, kind, none = cut.together, cut.threads, F(0), number(F), np.uint64(0)
 
     @device
-    def backward(buffer, turned, table, slopes, edges, scales, state, s, layer, batch, m0, lines, held, parts):
+    def backward(buffer, turned, table, slopes, edges, scales, state, s, layer, batch, m0, lines, held, partial):
         width, units, columns, steps = table[layer, IN], table[layer, UNITS], table[layer, SUMS], table[layer, STEPS]
         cuda.syncthreads()
         if table[layer, SHARE] != U(0):
-            stay(buffer, turned, table, slopes, layer, batch, m0, lines, held, parts)
+            stay(buffer, turned, table, slopes, layer, batch, m0, lines, held, partial)
         elif table[layer, CELL] != U(0):
             through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held)
         else:
@@ -268,7 +268,7 @@ def _lose(F: type, cut: Slice, loss: str) -> Any:
     @device
     def lose(targets, target_row, buffer, table, order, state, losses, hits, last, s, first, batch, m0, lines):
         going, skip, width = table[last, GOING], table[last, LAST_SKIP], table[last, UNITS]
-        part = one / F(going)
+        share = one / F(going)
         space, lost, hit = cuda.local.array(2, kind), cuda.local.array(1, kind), cuda.local.array(1, kind)
         for e in range(U(cuda.threadIdx.x), U(going * lines), U(threads)):
             t, r = U(e // lines), U(m0 + e % lines)
@@ -279,7 +279,7 @@ def _lose(F: type, cut: Slice, loss: str) -> Any:
             target = U((order[first + r] * going + t) * target_row)
             over_columns(
                 plain(buffer[d : d + width]), plain(targets[target : target + target_row]), np.int64(width), 1, lost,
-                hit, space, one / F(batch) * part,
+                hit, space, one / F(batch) * share,
             )  # fmt: skip
             buffer[table[last, LOSSES] + t * batch + r] = lost[0]
             buffer[table[last, HITS] + t * batch + r] = hit[0]
@@ -290,7 +290,7 @@ def _lose(F: type, cut: Slice, loss: str) -> Any:
                 total += buffer[table[last, LOSSES] + step * batch + m0 + e]
                 right += buffer[table[last, HITS] + step * batch + m0 + e]
             slot = (state[SLOT] + s) * state[BATCH] + m0 + e
-            losses[slot], hits[slot] = total * part, right
+            losses[slot], hits[slot] = total * share, right
 
     return lose
 
@@ -313,7 +313,7 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
         hits, passes, s,
     ):  # fmt: skip
         held = cuda.shared.array(size, kind, ALIGNED)
-        parts = cuda.shared.array(shares, kind)
+        partial = cuda.shared.array(shares, kind)
         first, batch = batch_of(state, s)
         m0 = U(cuda.blockIdx.x) * U(height)
         if m0 >= batch:
@@ -321,7 +321,7 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
         lines, layers = U(min(U(height), batch - m0)), U(table.shape[0])
         for layer in range(U(0), layers):
             take(inputs, buffer, table, edges, scales, order, state, s, U(layer), first, batch, m0, lines)
-            forward(parameters, buffer, table, slopes, U(layer), batch, m0, lines, held, parts)
+            forward(parameters, buffer, table, slopes, U(layer), batch, m0, lines, held, partial)
             cuda.syncthreads()
         if passes == U(FORWARD):
             return
@@ -333,7 +333,7 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
             return
         for back in range(U(1), U(layers + U(1))):
             behind = U(layers - back)
-            backward(buffer, turned, table, slopes, edges, scales, state, s, behind, batch, m0, lines, held, parts)
+            backward(buffer, turned, table, slopes, edges, scales, state, s, behind, batch, m0, lines, held, partial)
 
     return all_steps
 

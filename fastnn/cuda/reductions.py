@@ -10,13 +10,13 @@ import numpy as np
 from fastnn.cuda.phases import THREADS
 from fastnn.cuda.target import cuda, device, kernel, number
 
-PART = 4096  # numbers that a block goes through where a sum over many has parts
+CHUNK = 4096  # numbers of a long array that a block goes through
 U = np.uint32
 
 
-def parts_of(count: int) -> int:
-    """How many parts `count` numbers have."""
-    return -(-count // PART)
+def chunks_of(count: int) -> int:
+    """How many chunks `count` numbers have."""
+    return -(-count // CHUNK)
 
 
 @lru_cache

@@ -1,9 +1,9 @@
 """Time steps of simple recurrent layers whose weights stay in the registers of a block.
 
 "Persistent RNNs: Stashing Recurrent Weights On-Chip" (Diamos et al., ICML 2016): what a step multiplies with is the
-same in every step, so each thread reads its part of the weights once, and in a step only what the layer put out before
+same in every step, so each thread reads its share of the weights once, and in a step only what the layer put out before
 goes through shared memory. Thread n has column n % units, and of its sum the `share` terms of group n // units; the
-groups' parts are added in their order.
+groups' partial sums are added in their order.
 
 A step has two barriers, and reads nothing of the device's memory but one number a thread, which is on its way before
 the first of them: forward what the inputs gave to the sum, backward the output. With 128 units a block of 256 threads
@@ -34,7 +34,7 @@ U = np.uint32
 
 @lru_cache
 def _products(F: type, cut: Slice) -> tuple[Any, Any, Any]:
-    """The functions hold (a thread's weights), multiply (its part of a step's sums) and total (of a sum's parts)."""
+    """The functions hold (a thread's weights), multiply (to its partial sums of a step) and total (of partial sums)."""
     rows, threads, chunk, most = cut.rows, cut.threads, cut.chunk, steps.kept(F, cut)
     kind, zero, block = number(F), F(0), min(4, most)
     blocks, chains = most // block, max(1, min(block, 4 // rows))
@@ -54,8 +54,8 @@ def _products(F: type, cut: Slice) -> tuple[Any, Any, Any]:
         cuda.syncthreads()
 
     @device
-    def multiply(units, share, w, held, parts):
-        """parts (rows, threads) <- what each thread's weights add to the sums over held (units, rows)."""
+    def multiply(units, share, w, held, partial):
+        """partial (rows, threads) <- what each thread's weights add to the sums over held (units, rows)."""
         thread = U(cuda.threadIdx.x)
         first = U(thread // units * (share // U(block)))  # in blocks: the compiler then sees that they are aligned
         sums = cuda.local.array((rows, chains), kind)
@@ -72,14 +72,14 @@ def _products(F: type, cut: Slice) -> tuple[Any, Any, Any]:
             whole = sums[r, 0]
             for c in range(1, chains):
                 whole += sums[r, c]
-            parts[U(r * threads) + thread] = whole
+            partial[U(r * threads) + thread] = whole
 
     @device
-    def total(units, share, parts, r):
+    def total(units, share, partial, r):
         """The sum of column threadIdx.x of row r."""
         thread, whole = U(cuda.threadIdx.x), zero
         for group in range(U(0), U((units + share - U(1)) // share)):
-            whole += parts[U(r * threads) + group * units + thread]
+            whole += partial[U(r * threads) + group * units + thread]
         return whole
 
     return hold, multiply, total
@@ -92,7 +92,7 @@ def forward(F: type, cut: Slice) -> Any:
     value, rows, kind, most, zero = formulas.activations(F)[0], cut.rows, number(F), steps.kept(F, cut), F(0)
 
     @device
-    def through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held, parts):
+    def through_time(parameters, buffer, table, slopes, layer, batch, m0, lines, held, partial):
         units, share, thread = table[layer, UNITS], table[layer, SHARE], U(cuda.threadIdx.x)
         w, z = cuda.local.array(most, kind), cuda.local.array(rows, kind)
         hold(parameters, table[layer, RW], units, share, w, held)
@@ -104,14 +104,14 @@ def forward(F: type, cut: Slice) -> Any:
                     z[r] = buffer[at + U(r) * units]
             if t > U(0):
                 cuda.syncthreads()
-                multiply(units, share, w, held, parts)
+                multiply(units, share, w, held, partial)
                 cuda.syncthreads()
             if thread < units:
                 for r in range(rows):
                     if U(r) < lines:
                         y = z[r]
                         if t > U(0):
-                            y = z[r] + total(units, share, parts, r)
+                            y = z[r] + total(units, share, partial, r)
                         y = value(table[layer, CODE], y, slopes[layer])
                         buffer[at + U(r) * units] = y
                         held[thread * U(rows) + U(r)] = y
@@ -135,7 +135,7 @@ def backward(F: type, cut: Slice) -> Any:
                 into[r] = buffer[at + U(r) * units + thread]
 
     @device
-    def through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held, parts):
+    def through_time(buffer, turned, table, slopes, layer, batch, m0, lines, held, partial):
         units, share, last = table[layer, UNITS], table[layer, SHARE], U(table[layer, STEPS] - U(1))
         cut_every, whole, thread = table[layer, CUT], table[layer, WHOLE] != U(0), U(cuda.threadIdx.x)
         w, y, d = cuda.local.array(most, kind), cuda.local.array(rows, kind), cuda.local.array(rows, kind)
@@ -161,10 +161,10 @@ def backward(F: type, cut: Slice) -> Any:
                     load(buffer, U(table[layer, D] + place), units, lines, d)
                 cuda.syncthreads()
                 if not ends:
-                    multiply(units, share, w, held, parts)
+                    multiply(units, share, w, held, partial)
                 cuda.syncthreads()
                 if not ends and thread < units:
                     for r in range(rows):
-                        d[r] = d[r] + total(units, share, parts, r)
+                        d[r] = d[r] + total(units, share, partial, r)
 
     return through_time

@@ -28,7 +28,7 @@ class Shape(NamedTuple):
 
     @property
     def sums(self) -> int:
-        """Sums of which a thread has its group's part."""
+        """Sums of which a thread has its group's partial one."""
         return self.thread_rows * self.thread_columns
 
     @property
@@ -48,7 +48,7 @@ class Shape(NamedTuple):
 
 class Shapes(NamedTuple):
     """`small` and `slim`, where tiles are few: a layer of 512 units at batch 128 has blocks for all multiprocessors.
-    `large`, for long batches of wide layers, is without groups, whose parts would have to be added.
+    `large`, for long batches of wide layers, is without groups, whose partial sums would have to be added.
     `long` is that of weights, whose factors both have rows along the tile. All of them fit in 48 KiB of shared
     memory."""
 
@@ -118,15 +118,15 @@ def size(shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[int, int
     )
 
 
-def part(shape: Shape) -> tuple[int, int]:
-    """How far apart rows of a group's part of the sums are in shared memory, and the parts of two groups: what threads
-    of a warp write at once, of 2 groups and 2 rows or of 4 rows, meets no bank twice."""
+def partial(shape: Shape) -> tuple[int, int]:
+    """How far apart rows of a group's partial sums are in shared memory, and those of two groups: what threads of a
+    warp write at once, of 2 groups and 2 rows or of 4 rows, meets no bank twice."""
     row = shape.columns + 2 * PAD
     return row, shape.rows * row + 4 * PAD
 
 
 def room(shape: Shape, transposed_a: bool, transposed_b: bool) -> int:
-    """Numbers of shared memory that a product takes: its slabs and, when they have been multiplied, the groups' parts
-    of the sums in their place."""
+    """Numbers of shared memory that a product takes: its slabs and, when they have been multiplied, the groups'
+    partial sums in their place."""
     slabs = shape.stages * sum(size(shape, transposed_a, transposed_b))
-    return max(slabs, shape.groups * part(shape)[1] if shape.groups > 1 else 0)
+    return max(slabs, shape.groups * partial(shape)[1] if shape.groups > 1 else 0)

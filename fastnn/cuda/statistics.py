@@ -1,6 +1,6 @@
 """What a snapshot shows of arrays on the device, gathered there: a few hundred numbers are fetched, not the arrays.
 
-Means and deviations are those of parts, which the host puts together in float64; counts are integers, which add up to
+Means and deviations are those of chunks, which the host puts together in float64; counts are integers, which add up to
 the same in any order.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 from fastnn.cpu.observer import Summary
 from fastnn.cuda.memory import upload
 from fastnn.cuda.phases import THREADS
-from fastnn.cuda.reductions import PART, parts_of, tree
+from fastnn.cuda.reductions import CHUNK, chunks_of, tree
 from fastnn.cuda.target import cuda, kernel, number
 
-LOW, HIGH, TOTAL, SQUARES, ZEROS, SATURATED = range(FIELDS := 6)  # of a part; SQUARES of distances from its mean
+LOW, HIGH, TOTAL, SQUARES, ZEROS, SATURATED = range(FIELDS := 6)  # of a chunk; SQUARES of distances from its mean
 MOST_BINS = 64
 U = np.uint32
 
@@ -40,7 +40,7 @@ class Block(NamedTuple):
 
 @lru_cache
 def summarize(F: type) -> Any:
-    """Kernel: FIELDS numbers of each part of PART values, to `parts` F (n, FIELDS); a block a part.
+    """Kernel: FIELDS numbers of each chunk of CHUNK values, to `chunks` F (n, FIELDS); a block a chunk.
 
     Below `low` and above `high` values are saturated (NaN: none is).
     """
@@ -48,10 +48,10 @@ def summarize(F: type) -> Any:
     largest, total = tree(True), tree(False)
 
     @kernel(THREADS, F)
-    def summarize_part(values, start, rows, width, stride, low, high, parts):
+    def summarize_chunk(values, start, rows, width, stride, low, high, chunks):
         shared = cuda.shared.array(THREADS, kind)
-        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
-        end = U(min(begin + U(PART), U(rows * width)))
+        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(CHUNK))
+        end = U(min(begin + U(CHUNK), U(rows * width)))
         top, negative, whole, zeros, saturated = -infinity, -infinity, zero, zero, zero
         for at in range(U(begin + thread), end, U(THREADS)):
             x = values[start + at // width * stride + at % width]
@@ -72,28 +72,28 @@ def summarize(F: type) -> Any:
             squares += away * away
         squares = total(shared, thread, squares)
         if thread == U(0):
-            part = U(cuda.blockIdx.x)
-            parts[part, LOW], parts[part, HIGH], parts[part, TOTAL] = -negative, top, whole
-            parts[part, SQUARES], parts[part, ZEROS], parts[part, SATURATED] = squares, zeros, saturated
+            chunk = U(cuda.blockIdx.x)
+            chunks[chunk, LOW], chunks[chunk, HIGH], chunks[chunk, TOTAL] = -negative, top, whole
+            chunks[chunk, SQUARES], chunks[chunk, ZEROS], chunks[chunk, SATURATED] = squares, zeros, saturated
 
-    return summarize_part
+    return summarize_chunk
 
 
 @lru_cache
 def count(F: type) -> Any:
-    """Kernel: how many values of each part are in each of counts.size bins between the smallest and the largest."""
+    """Kernel: how many values of each chunk are in each of counts.size bins between the smallest and the largest."""
     kind, zero, one, infinity, largest = number(F), F(0), F(1), F(np.inf), tree(True)
 
     @kernel(THREADS, F)
-    def count_part(values, start, rows, width, stride, parts, counts):
+    def count_chunk(values, start, rows, width, stride, chunks, counts):
         shared = cuda.shared.array(THREADS, kind)
         own = cuda.shared.array(MOST_BINS, np.int32)
-        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(PART))
-        end, bins = U(min(begin + U(PART), U(rows * width))), U(counts.size)
+        thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(CHUNK))
+        end, bins = U(min(begin + U(CHUNK), U(rows * width))), U(counts.size)
         top, negative = -infinity, -infinity
-        for part in range(thread, U(parts.shape[0]), U(THREADS)):
-            top = parts[part, HIGH] if parts[part, HIGH] > top else top
-            negative = -parts[part, LOW] if -parts[part, LOW] > negative else negative
+        for chunk in range(thread, U(chunks.shape[0]), U(THREADS)):
+            top = chunks[chunk, HIGH] if chunks[chunk, HIGH] > top else top
+            negative = -chunks[chunk, LOW] if -chunks[chunk, LOW] > negative else negative
         top, negative = largest(shared, thread, top), largest(shared, thread, negative)
         for b in range(thread, bins, U(THREADS)):
             own[b] = 0
@@ -107,7 +107,7 @@ def count(F: type) -> Any:
         for b in range(thread, bins, U(THREADS)):
             cuda.atomic.add(counts, b, own[b])
 
-    return count_part
+    return count_chunk
 
 
 @lru_cache
@@ -144,21 +144,21 @@ def subtract(F: type) -> Any:
 def describe(F: type, block: Block, ends: tuple[float, float], bins: int, *, columns: bool = False) -> Summary:
     """Summary of the values as `cpu.observer.describe` gives it; with the share of dead `columns` if wanted."""
     margin, n = 0.01 * (ends[1] - ends[0]), block.rows * block.width
-    there, counts = cuda.device_array((parts_of(n), FIELDS), F), upload(np.zeros(bins + 1, np.int32))
+    there, counts = cuda.device_array((chunks_of(n), FIELDS), F), upload(np.zeros(bins + 1, np.int32))
     summarize(F)[len(there), THREADS](*block.where, F(ends[0] + margin), F(ends[1] - margin), there)
     count(F)[len(there), THREADS](*block.where, there, counts[:bins])
     if columns:
         idle(F)[-(-block.width // THREADS), THREADS](*block.where, counts[bins:])
-    parts, found = there.copy_to_host().astype(np.float64), counts.copy_to_host().astype(np.int64)
-    low, high, total = float(parts[:, LOW].min()), float(parts[:, HIGH].max()), parts[:, TOTAL]
-    sizes = np.minimum(PART, n - PART * np.arange(len(parts)))
+    chunks, found = there.copy_to_host().astype(np.float64), counts.copy_to_host().astype(np.int64)
+    low, high, total = float(chunks[:, LOW].min()), float(chunks[:, HIGH].max()), chunks[:, TOTAL]
+    sizes = np.minimum(CHUNK, n - CHUNK * np.arange(len(chunks)))
     mean = float(total.sum() / n)
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = float((parts[:, SQUARES] + sizes * (total / sizes - mean) ** 2).sum())
+        squares = float((chunks[:, SQUARES] + sizes * (total / sizes - mean) ** 2).sum())
         if not high - low > 0:
             found[:bins] = 0
             found[bins // 2] = n
     return Summary(
         found[:bins], low, high, mean, math.sqrt(squares / n) if squares >= 0 else math.nan,
-        float(parts[:, ZEROS].sum() / n), float(parts[:, SATURATED].sum() / n), float(found[bins] / block.width),
+        float(chunks[:, ZEROS].sum() / n), float(chunks[:, SATURATED].sum() / n), float(found[bins] / block.width),
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """The tile phase: gradients of all weights and biases over the batch, and their update, in one launch.
 
-Where tiles are few and the batch is long, several blocks share the sum of one tile: each leaves its part in memory, and
-the last to come adds them up, in the order of the parts and not of arrival, and makes the update.
+Where tiles are few and the batch is long, the sum of a tile is split among several blocks (split-K): each leaves its
+partial sums in memory, and the last to come adds them up, in the order of the splits and not of arrival, and makes the
+update.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from fastnn.cuda.vectors import aligned, in_vector, load, store
 
 U = np.uint32
 GRADIENT = True, False  # which factors of a product are transposed: x^T dz
-LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a part of the sum pays
-TURNS = 4  # of all multiprocessors, for which a sum is in parts to fill the last one: 70 MB of parts at most
-GATHERED = 0 if SIMULATED else 128  # rows of a batch that take as long as to leave a part in memory and to fetch it
+LEAST_ROWS = 3 if SIMULATED else 256  # of a batch for which a split of the sum pays
+TURNS = 4  # of all multiprocessors, for which a sum is split to fill the last one: 70 MB of partial sums at most
+GATHERED = 0 if SIMULATED else 128  # rows of a batch that take as long as to leave and to fetch partial sums
 LONG, WIDE = 1024, 256  # batch and width from which large tiles keep the GPU busy
 
 
-def parts_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
-    """In how many parts the sums over a batch are taken; tiles of biases alone are no work that counts.
+def splits_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
+    """In how many splits the sums over a batch are taken; tiles of biases alone are no work that counts.
 
     A block alone on a multiprocessor takes no less time than two (of 128 threads: than four): 384 tiles of
     784-2048-2048-10 are two turns, and in halves they are three of half the time.
@@ -52,9 +53,9 @@ def parts_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
     products = int((tiles[:, FIRST_ROW] < tiles[:, ROWS_IN]).sum())
     places = BLOCKS * (1 if shape.by_warps else max(1, 256 // shape.threads))
 
-    def rows(parts: int) -> float:
-        """What a place for a block goes through, one part after the other."""
-        return -(-parts * products // places) * (batch / parts + (GATHERED if parts > 1 else 0))
+    def rows(splits: int) -> float:
+        """What a place for a block goes through, one split after the other."""
+        return -(-splits * products // places) * (batch / splits + (GATHERED if splits > 1 else 0))
 
     return min(range(1, max(1, min(TURNS * places // products, batch // LEAST_ROWS)) + 1), key=rows)
 
@@ -67,15 +68,15 @@ def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -
 
 @lru_cache
 def _gather(F: type, shape: Shape) -> Any:
-    """The function that puts the sum of all parts in `out` and says whether this block is the one to go on with it."""
+    """The function that puts the sum of all splits in `out` and says whether this block is the one to go on with it."""
     size, (down, across) = shape.rows * shape.columns, shape.own
     columns_of, zero, (row, column) = shape.columns, F(0), place(F, shape, *GRADIENT)
 
     @device
     def gather(partial, arrived, turn, out):
         tile, tiles = U(cuda.blockIdx.x), U(cuda.gridDim.x)
-        part, parts = U(cuda.blockIdx.y), U(cuda.gridDim.y)
-        mine = (part * tiles + tile) * U(size)
+        split, splits = U(cuda.blockIdx.y), U(cuda.gridDim.y)
+        mine = (split * tiles + tile) * U(size)
         for i in range(down):
             for j in range(across):
                 partial[mine + row(U(i)) * U(columns_of) + column(U(j))] = out[i, j]
@@ -84,7 +85,7 @@ def _gather(F: type, shape: Shape) -> Any:
         if cuda.threadIdx.x == 0:
             turn[0] = cuda.atomic.add(arrived, tile, 1)
         cuda.syncthreads()
-        if U(turn[0]) != parts - U(1):
+        if U(turn[0]) != splits - U(1):
             return False
         cuda.threadfence()
         if cuda.threadIdx.x == 0:
@@ -92,7 +93,7 @@ def _gather(F: type, shape: Shape) -> Any:
         for i in range(down):
             for j in range(across):
                 out[i, j] = zero
-        for p in range(U(0), parts):
+        for p in range(U(0), splits):
             begin = U((p * tiles + tile) * U(size))
             for i in range(down):
                 for j in range(across):
@@ -195,19 +196,19 @@ def put(F: type, rule: str | None, slots: int, count: int, step: int) -> tuple[A
 
 @lru_cache
 def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
-    """Kernel: gradient and update of a tile of a matrix, grid (tiles, parts of the sum over the batch).
+    """Kernel: gradient and update of a tile of a matrix, grid (tiles, splits of the sum over the batch).
 
     `tiles` uint32 (n * TILE,): see `layout.tiles`; the block's tile is one of the matrix's (I + 1, O) parameters, whose
     last row is the bias. `rule` None: the gradient goes to `target`, laid out like the parameters. `mask` uint8, laid
-    out so too: where it is 0 the gradient is 0; of no meaning unless `masked`. `partial` F (parts * tiles * tile's
-    size,) and `arrived` int32 (tiles,), all 0, are for the parts.
+    out so too: where it is 0 the gradient is 0; of no meaning unless `masked`. `partial` F (splits * tiles *
+    tile's size,) and `arrived` int32 (tiles,), all 0, are for the splits.
     """
     (accumulate, add_groups), (row, column) = product(F, shape, *GRADIENT), place(F, shape, *GRADIENT)
     gather, kind, zero, numbers, add_up = _gather(F, shape), number(F), F(0), room(shape, *GRADIENT), _add_up(F, shape)
     (down, across), V = shape.own, in_vector(F)
     step = V if across % V == 0 else 1
     early = shape.groups > 1  # a thread has few sums of its own, and registers for all that their update needs
-    count, parts_of_sums = down * across if early else step, shape.sums
+    count, thread_sums = down * across if early else step, shape.sums
     kept, (take, give) = 3 * count, put(F, rule, slots, count, step)
     # With 80 registers a thread six of small tiles are on a multiprocessor at once, as many as its shared memory takes:
     # 784-512-512-10 has 689 of them, and an H100 takes them all. Where that would spill it is five.
@@ -241,9 +242,9 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     def change_tile(target, m, v, inputs, buffer, order, state, coefficients, tiles, mask, masked, partial, arrived, s):
         memory = cuda.shared.array(numbers, kind, ALIGNED)
         turn = cuda.shared.array(1, np.int32)
-        sums, out = cuda.local.array(parts_of_sums, kind), cuda.local.array((down, across), kind)
+        sums, out = cuda.local.array(thread_sums, kind), cuda.local.array((down, across), kind)
         old, tile = cuda.local.array(kept, kind), cuda.local.array(TILE, U)
-        part, parts_all = U(cuda.blockIdx.y), U(cuda.gridDim.y)
+        split, splits = U(cuda.blockIdx.y), U(cuda.gridDim.y)
         for i in range(0, TILE, 4):
             load(tiles, U(cuda.blockIdx.x) * U(TILE) + U(i), tile, i)
         first, batch = batch_of(state, s)
@@ -251,8 +252,8 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
         x = inputs if gathered else buffer[tile[INPUT] + tile[BEFORE] * batch * fan_in :]
         lines, late = U(tile[LINES] * batch), U(tile[LATE] * batch)
         height = U(fan_in if tile[BIAS] == NOWHERE else fan_in + U(1))
-        share = U((lines + parts_all - U(1)) // parts_all)
-        begin = U(min(lines, part * share))
+        share = U((lines + splits - U(1)) // splits)
+        begin = U(min(lines, split * share))
         end, deltas = U(min(lines, begin + share)), buffer[tile[DELTAS] :]
         if tile[FIRST_ROW] == fan_in:
             add_up(deltas, fan_out, begin, end, tile[FIRST_COLUMN], memory, out)
@@ -266,13 +267,13 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
             load(tiles, U(cuda.blockIdx.x) * U(TILE) + U(i), tile, i)
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        if early and parts_all == U(1):
+        if early and splits == U(1):
             each(True, False, target, m, v, mask, masked, tile, old, out, k)
         if tile[FIRST_ROW] != tile[ROWS_IN]:
             add_groups(memory, sums, out)
-        if parts_all > U(1) and not gather(partial, arrived, turn, out):
+        if splits > U(1) and not gather(partial, arrived, turn, out):
             return
-        if early and parts_all == U(1):
+        if early and splits == U(1):
             each(False, True, target, m, v, mask, masked, tile, old, out, k)
         else:
             each(True, True, target, m, v, mask, masked, tile, old, out, k)
