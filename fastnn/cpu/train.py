@@ -7,16 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.compiler import inlined, inner, kernel
-from fastnn.cpu.phases import (
-    COLUMNS,
-    PART,
-    ROWS,
-    WEIGHT,
-    Data,
-    forward,
-    lose,
-    rows_phase,
-)
+from fastnn.cpu.phases import COLUMNS, PART, ROWS, WEIGHT, Data, forward, lose, rows_phase
 from fastnn.cpu.primitives import call, flush_subnormals, replacing, restore, wait_for_all
 from fastnn.cpu.weights import clear, pack, tiles_phase
 from fastnn.random import shuffle
@@ -37,9 +28,7 @@ class Run(NamedTuple):
     validation: Data
     counting: np.ndarray  # int64 (ROWS,) 0, 1, 2 ...
     val_sums: np.ndarray  # float64 (blocks, 2): loss and hits of each block of validation rows
-    val_results: (
-        np.ndarray
-    )  # float64 (epochs, 2): mean validation loss, and hits, at each epoch's end; a row for 0 steps
+    val_results: np.ndarray  # float64 (epochs, 2): mean loss and hits at each epoch's end; a row for 0 steps
 
 
 @inner
