@@ -48,11 +48,11 @@ class Memory:
         return place
 
     def __getitem__(self, place: Any) -> Any:
-        last = place[-1] if isinstance(place, tuple) else place
+        last, most = (place[-1], self.shape[-1]) if isinstance(place, tuple) else (place, self.shape[0])
         if isinstance(last, slice):
-            begin, end = last.start or 0, self.shape[-1] if last.stop is None else last.stop
-            if not 0 <= begin <= end <= self.shape[-1]:
-                raise IndexError(f"places {begin} to {end} of {self.shape[-1]}")
+            begin, end = last.start or 0, most if last.stop is None else last.stop
+            if not 0 <= begin <= end <= most:
+                raise IndexError(f"places {begin} to {end} of {most}")
             return Memory(self.array[place], self.start + begin, self.regions)
         found = self.array[self._checked(place)]
         return Memory(found) if isinstance(found, np.ndarray) else found.item()

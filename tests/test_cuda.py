@@ -25,11 +25,10 @@ LIMITS = {"float32": 1e-5, "float64": 1e-12}
 Python = Callable[..., tuple[str, str]]
 
 
-def simulated(python: Python, *arguments: str) -> dict[str, float]:
-    """What `simulated.py` found with these arguments."""
-    code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('simulated', run_name='__main__')"
-    out, _ = python(code, str(HERE), *arguments, NUMBA_ENABLE_CUDASIM="1")
-    return dict(json.loads(out))
+def script(python: Python, name: str, *arguments: str, **environment: str) -> Any:
+    """What a script beside this file prints, as JSON, with these arguments."""
+    code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module(sys.argv.pop(1), run_name='__main__')"
+    return json.loads(python(code, str(HERE), name, *arguments, **environment)[0])
 
 
 @needs_numba_cuda
@@ -37,7 +36,7 @@ def simulated(python: Python, *arguments: str) -> dict[str, float]:
     "arguments", [("float32",), ("float64",), ("float32", "threads"), ("float32", "ranks")], ids=" ".join
 )
 def test_every_kernel_computes_what_the_cpu_does(python: Python, arguments: tuple[str, ...]) -> None:
-    found = simulated(python, *arguments)
+    found = script(python, "simulated", *arguments, NUMBA_ENABLE_CUDASIM="1")
     if arguments == ("float32",):
         wanted = {f"activation {name}" for name in ACTIVATIONS} | {f"loss {name}" for name in LOSSES}
         assert wanted | {f"optimizer {optimizer}" for optimizer in every_optimizer()} < set(found)
@@ -54,15 +53,13 @@ def test_no_place_is_outside_its_array(python: Python) -> None:
     cases: list[dict[str, Any]] = [wide | {"batch": 270, "rows": 275}, few, many, broad]
     wide |= {"batch": 131, "rows": 136, "large": True}
     cases += [wide, wide | {"tf32": True}, wide | {"recovered": True}]
-    code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('addresses', run_name='__main__')"
-    assert int(python(code, str(HERE), "37", *map(json.dumps, cases))[0]) > 3000
+    assert script(python, "addresses", "37", *map(json.dumps, cases)) > 3000
 
 
 @needs_numba_cuda
 def test_tiles_for_tensor_cores_multiply_what_they_should(python: Python) -> None:
     """Their lanes in lockstep: factors either way round, gathered, with a row of ones, in whole vectors and not."""
-    code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('lockstep', run_name='__main__')"
-    assert json.loads(python(code, str(HERE))[0]) == 6
+    assert script(python, "lockstep") == 6
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +158,16 @@ except fnn.DeviceError as reason:
     assert "device: the network needs 2 MiB" in out and "device: a prediction needs " in out
     assert out.count("device: data or parameters of 300 numbers or more do not fit") == 2
     assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out
+
+
+@needs_numba_cuda
+def test_what_training_needs_is_what_it_takes(python: Python) -> None:
+    """To the byte; and where one array, whichever it is, does not fit, it says so and keeps nothing."""
+    found = script(python, "taken", NUMBA_ENABLE_CUDASIM="1")
+    assert len(found) == 4
+    for taken, said, purposes in found.values():
+        assert taken == said > 0 and purposes[-1] == "training"
+    assert found["watched"][2] == ["a histogram", "a norm", "a step's update", "training"]
 
 
 @needs_numba_cuda

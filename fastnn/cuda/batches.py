@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import fused, head, held, layout, partial_sums, phases, reductions
-from fastnn.cuda.memory import upload
+from fastnn.cuda.memory import Take
 from fastnn.cuda.shapes import shape_for, tiles
-from fastnn.cuda.target import SIMULATED, cuda
+from fastnn.cuda.target import SIMULATED
 from fastnn.runner import Architecture
 
 EVALUATED = 8 if SIMULATED else 4096  # rows of an evaluation or prediction that go through the network together
@@ -27,38 +27,39 @@ def say_once(message: str, *values: Any) -> None:
 class Batches:
     """A network on the device and the rows of a data set that go through it in batches.
 
-    `parameters` is the device's array; `inputs` (n, fan_in) and `targets` are checked arrays of the host; `slots` is
-    how many batches' losses there is room for.
+    Its arrays come from `take`. `parameters` is the device's array; `inputs` (n, fan_in) and `targets` are checked
+    arrays of the host; `slots` is how many batches' losses there is room for.
     """
 
     # Partial sums of the gradient where the row phase leaves them, and the rows that each is over at once: see `fused`.
     partial: tuple[Any, ...] = ()
 
     def __init__(
-        self, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray, batch: int, *,
-        loss: str, slots: int, training: bool = False,
+        self, take: Take, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray,
+        batch: int, *, loss: str, slots: int, training: bool = False,
     ) -> None:  # fmt: skip
         F = architecture.F
         self.architecture, self.F, self.parameters, self.batch = architecture, F, parameters, batch
         self.samples, self.target_row = len(inputs), int(np.prod(targets.shape[1:]))
         self.layout = self._lay_out(inputs, batch, training)
-        self.table, self.slopes = upload(self.layout.table), upload(self.layout.slopes)
-        self.edges, self.scales = upload(self.layout.edges), upload(self.layout.scales)
-        self.inputs, self.targets = upload(inputs.reshape(-1)), upload(targets.reshape(-1).astype(F, copy=False))
-        self.order = upload(np.arange(self.samples, dtype=np.uint32))
-        self.buffer = cuda.device_array(self.layout.size, F)
-        self.losses, self.hits = cuda.device_array(slots * batch, F), cuda.device_array(slots * batch, F)
-        self.space = cuda.device_array(2 * batch, F)
+        self.table, self.slopes = take.copy(self.layout.table), take.copy(self.layout.slopes)
+        self.edges, self.scales = take.copy(self.layout.edges), take.copy(self.layout.scales)
+        self.inputs, self.targets = take.copy(inputs.reshape(-1)), take.copy(targets.reshape(-1).astype(F, copy=False))
+        self.order = take.copy(np.arange(self.samples, dtype=np.uint32))
+        self.buffer = take.empty(self.layout.size, F)
+        self.losses, self.hits = take.empty(slots * batch, F), take.empty(slots * batch, F)
+        self._counts, self._sums = take.empty(slots, np.uint32), take.empty((slots, 2), F)
+        self.space = take.empty(2 * batch, F)
         self._state = np.zeros(phases.WORDS, np.uint64)
         self._state[[phases.BATCH, phases.SAMPLES, phases.SEED]] = batch, self.samples, architecture.seed
-        self.state = upload(self._state)
-        self._prepare(loss, training)
+        self.state = take.copy(self._state)
+        self._prepare(take, loss, training)
 
     def _lay_out(self, inputs: np.ndarray, batch: int, training: bool) -> layout.Layout:
         return layout.layout(self.architecture, batch, training=training)
 
-    def _prepare(self, loss: str, training: bool) -> None:
-        """Choose the kernels."""
+    def _prepare(self, take: Take, loss: str, training: bool) -> None:
+        """Choose the kernels, and take what is theirs."""
         F, architecture = self.F, self.architecture
         self._narrow = held.cut_of(architecture, self.batch)
         fits = self._narrow is not None
@@ -69,7 +70,7 @@ class Batches:
         if training and self._narrow is not None:
             found = partial_sums.size(architecture, self.batch, self.parameters.size)
             self._rows = fused.rows(F, self._narrow, loss, found > 0)
-            self._partial = cuda.device_array(max(1, found), F)
+            self._partial = take.empty(max(1, found), F)
             self.partial = (self._partial, np.uint32(self._narrow.rows)) if found else ()
         ends = training and not fits and head.takes(architecture.sizes)
         self._head = head.rows(F, loss, head.height(self.batch)) if ends else None
@@ -164,11 +165,12 @@ class Batches:
 
     def results(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sums of losses and hits of the batches in the first slots, which have `rows` rows, as float64."""
-        sums = cuda.device_array((2, len(rows)), self.F)
-        reductions.per_batch(self.F)[len(rows), phases.THREADS](
-            self.losses, self.hits, upload(rows.astype(np.uint32)), np.uint32(self.batch), sums
+        count = len(rows)
+        self._counts[:count].copy_to_device(rows.astype(np.uint32))
+        reductions.per_batch(self.F)[count, phases.THREADS](
+            self.losses, self.hits, self._counts, np.uint32(self.batch), self._sums
         )
-        losses, hits = sums.copy_to_host().astype(np.float64)
+        losses, hits = self._sums[:count].copy_to_host().astype(np.float64).T
         return losses, hits
 
     def score(self) -> tuple[float, float]:

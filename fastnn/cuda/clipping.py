@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import weights
+from fastnn.cuda.memory import allocated
 from fastnn.cuda.phases import SLOT, THREADS
 from fastnn.cuda.reductions import CHUNK, chunks_of, tree
 from fastnn.cuda.target import cuda, kernel, number
@@ -87,7 +88,7 @@ def update(F: type, rule: str, slots: int) -> Any:
 
 def norm(F: type, values: Any) -> float:
     """Euclidean norm of an array on the device."""
-    sizes = cuda.device_array((chunks_of(values.size), 2), F)
+    sizes = allocated("a norm", lambda take: take.empty((chunks_of(values.size), 2), F))
     measure(F)[len(sizes), THREADS](values, sizes)
     top, squares = sizes.copy_to_host().astype(np.float64).T
     with np.errstate(over="ignore", invalid="ignore"):

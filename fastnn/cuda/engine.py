@@ -17,10 +17,10 @@ from fastnn.cpu import plan, train
 from fastnn.cuda import clipping, layout, partial_sums, statistics, weights
 from fastnn.cuda.batches import Batches
 from fastnn.cuda.graphs import Graphs
-from fastnn.cuda.memory import check_room, guarded, upload
+from fastnn.cuda.memory import Take, allocated, guarded
 from fastnn.cuda.phases import THREADS
 from fastnn.cuda.reductions import chunks_of
-from fastnn.cuda.sequences import batches, evaluated, laid_out
+from fastnn.cuda.sequences import batches, evaluated
 from fastnn.cuda.target import cuda
 from fastnn.cuda.threadwise import compiled
 from fastnn.optimizers import WIDTH
@@ -42,30 +42,16 @@ class Runner(BaseRunner):
         loss: str,
         threads: int | None,
     ) -> None:
-        architecture, F, sizes = self.architecture, self.architecture.F, self.architecture.sizes
+        architecture, sizes = self.architecture, self.architecture.sizes
         begins, biases, _ = plan.offsets(sizes, architecture.loops)
         self.validation = SimpleNamespace(samples=0 if validation is None else len(validation[0]))
         self.net = SimpleNamespace(sizes=sizes, weight=begins, bias=biases, seed=architecture.seed)
         self._taken = self.taken(self.batch)
         self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // self._taken))
         layout.check_sizes(*data, *(validation or ()), self.parameters)
-        with guarded("its memory was filled"):
-            check_room("training", self._bytes(data, validation))
-            self._parameters = upload(self.parameters)
-            self._memory = [upload(np.zeros(self.parameters.size if self.slots > k else 1, F)) for k in range(2)]
-            self._coefficients = cuda.device_array((self._slots, WIDTH), F)
-            self._gradient: Any = None
-            self._changed: Any = None
-            self.batches: Batches = batches(
-                architecture, self._parameters, *data, self._taken, loss=loss, slots=self._slots, training=True
-            )
-            self._scored: Batches | None = None
-            if validation is not None:
-                rows = evaluated(architecture, validation[0])
-                blocks = -(-len(validation[0]) // rows)
-                self._scored = batches(architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
         self._mask = plan.mask(sizes, architecture.masks)
-        self._mask_there = upload(self._mask if self._mask.size else np.ones(1, np.uint8))
+        self._changed: Any = None
+        allocated("training", lambda take: self._take(take, data, validation, loss))
         self._prepare_change()
         self._order = np.arange(self.samples, dtype=np.int64)
         self._later = self._order.copy()
@@ -84,43 +70,48 @@ class Runner(BaseRunner):
         """Whether the whole gradient is found before the first parameter is updated."""
         return self.optimizer is not None and self.optimizer.clip > 0
 
-    def _prepare_change(self) -> None:
-        F, batches, masks = self.architecture.F, self.batches, (self._mask_there, self._mask.size > 0)
-        if batches.partial:
-            make: Any = partial(partial_sums.add, F)
-            self._grid: Any = partial_sums.blocks(self.parameters.size), partial_sums.THREADS
-            self._reads: Any = *batches.partial, batches.state, self._coefficients, *masks
-        else:
-            lines = batches.layout.longest * self._taken
-            shape = weights.shape_for(F, self.architecture.sizes, lines, self.architecture.tf32)
-            make, tiles = partial(weights.change, F, shape), layout.tiles(batches.layout.matrices, shape)
-            splits = weights.splits_of(tiles, lines, shape)
-            sums = splits * len(tiles) * shape.rows * shape.columns if splits > 1 else 1
-            self._grid = (len(tiles), splits), shape.threads
-            self._reads = (
-                batches.inputs, batches.buffer, batches.order, batches.state, self._coefficients,
-                upload(tiles.reshape(-1)), *masks, cuda.device_array(sums, F), upload(np.zeros(len(tiles), np.int32)),
-            )  # fmt: skip
-        self._slope = make(None, 0)
-        self._clip = 0.0
-        if self.optimizer is not None:
-            self._change: Any = make(self.optimizer.name, self.slots)
-            self._clip = float(self.optimizer.clip)
-        if self._apart:
-            self._norms = cuda.device_array((chunks_of(self.parameters.size), 2), F)
-        self._graphs = Graphs(self._launch, self.batches.state)
-
-    def _bytes(self, data: Any, validation: Any) -> int:
-        """What goes to the device; the tables, which are small, are left out."""
-        architecture, size = self.architecture, np.dtype(self.architecture.F).itemsize
-        numbers = self.parameters.size * (2 + 2 * self.slots + self._apart) + self._slots * (2 * self._taken + WIDTH)
-        numbers += sum(array.size for array in (*data, *(validation or ())))
-        numbers += laid_out(architecture, data[0], self._taken, training=True).size
-        numbers += partial_sums.size(architecture, self._taken, self.parameters.size)
+    def _take(self, take: Take, data: Any, validation: Any, loss: str) -> None:
+        """All that training needs on the device."""
+        architecture, F, size = self.architecture, self.architecture.F, self.parameters.size
+        self._parameters, self._gradient = take.copy(self.parameters), take.empty(size, F)
+        self._memory = [take.copy(np.zeros(size if self.slots > k else 1, F)) for k in range(2)]
+        self._rooms = [[take.empty(size, F) for _ in range(self.slots)] for _ in range(2)]
+        self._coefficients = take.empty((self._slots, WIDTH), F)
+        self._norms = take.empty((chunks_of(size), 2), F)
+        self._mask_there = take.copy(self._mask if self._mask.size else np.ones(1, np.uint8))
+        self.batches: Batches = batches(
+            take, architecture, self._parameters, *data, self._taken, loss=loss, slots=self._slots, training=True
+        )
+        self._scored: Batches | None = None
         if validation is not None:
             rows = evaluated(architecture, validation[0])
-            numbers += laid_out(architecture, validation[0], rows, training=False).size + 2 * len(validation[0])
-        return numbers * size + 4 * self.samples
+            blocks = -(-len(validation[0]) // rows)
+            self._scored = batches(take, architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
+        self._make_change, self._grid, self._reads = self._take_change(take)
+
+    def _take_change(self, take: Take) -> tuple[Any, Any, tuple[Any, ...]]:
+        """What makes the kernel that changes the parameters, its grid and threads, and what it reads."""
+        F, batches, masks = self.architecture.F, self.batches, (self._mask_there, self._mask.size > 0)
+        if batches.partial:
+            grid = partial_sums.blocks(self.parameters.size), partial_sums.THREADS
+            return partial(partial_sums.add, F), grid, (*batches.partial, batches.state, self._coefficients, *masks)
+        lines = batches.layout.longest * self._taken
+        shape = weights.shape_for(F, self.architecture.sizes, lines, self.architecture.tf32)
+        tiles = layout.tiles(batches.layout.matrices, shape)
+        splits = weights.splits_of(tiles, lines, shape)
+        sums = splits * len(tiles) * shape.rows * shape.columns if splits > 1 else 1
+        return partial(weights.change, F, shape), ((len(tiles), splits), shape.threads), (
+            batches.inputs, batches.buffer, batches.order, batches.state, self._coefficients,
+            take.copy(tiles.reshape(-1)), *masks, take.empty(sums, F), take.copy(np.zeros(len(tiles), np.int32)),
+        )  # fmt: skip
+
+    def _prepare_change(self) -> None:
+        """Choose the kernels that change the parameters."""
+        self._slope, self._clip = self._make_change(None, 0), 0.0
+        if self.optimizer is not None:
+            self._change: Any = self._make_change(self.optimizer.name, self.slots)
+            self._clip = float(self.optimizer.clip)
+        self._graphs = Graphs(self._launch, self.batches.state)
 
     def prepare(self) -> None:
         """Compile all that this runner calls, before anything is timed; what it computes is thrown away."""
@@ -218,8 +209,6 @@ class Runner(BaseRunner):
         """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""
         self.batches.rows(s, stream)
         apart = gradient or self._apart
-        if apart and self._gradient is None:
-            self._gradient = cuda.device_array(self.parameters.size, self.architecture.F)
         kernel, target = (self._slope, self._gradient) if apart else (self._change, self._parameters)
         grid, threads = self._grid
         kernel[grid, threads, stream](target, *self._memory, *self._reads, np.uint32(s))
@@ -272,9 +261,9 @@ class Runner(BaseRunner):
         """What the next step would add to the parameters, on the device; all stays as it is."""
         F, size = self.architecture.F, self.parameters.size
         with guarded("trying a step"):
-            before = self._before = self.keep(self._before or self._room())
             if self._changed is None:
-                self._changed = cuda.device_array(size, F), cuda.device_array(size, F)
+                self._changed = allocated("a step's update", lambda take: (take.empty(size, F), take.empty(size, F)))
+            before = self._before = self.keep(self._before or self._room())
             old, change = self._changed
             old.copy_to_device(self.send())
             self._one(rate)
@@ -292,8 +281,8 @@ class Runner(BaseRunner):
         return [*used, nothing, nothing][:2]
 
     def _room(self) -> Kept:
-        used = [cuda.device_array(array.size, self.architecture.F) for array in self._memory[: self.slots]]
-        return Kept(0, (self.parameters.copy(), *used))
+        """For what the latest chunk began with, and then for what the steps of one began with that is made again."""
+        return Kept(0, (self.parameters.copy(), *self._rooms[self._before is not None]))
 
     def keep(self, old: Kept | None = None) -> Kept:
         """What `bring_back` needs: in the host's memory, or on the device in what `_room` gave."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,11 +12,45 @@ from fastnn.cuda.target import SIMULATED, cuda
 from fastnn.errors import DeviceError
 
 MIB = 2**20
+OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY of the driver
+T = TypeVar("T")
 
 
-def upload(array: np.ndarray) -> Any:
-    """A copy of `array` on the device."""
-    return cuda.to_device(np.ascontiguousarray(array))
+class Take:
+    """Takes arrays on the device, the only one that does; or, not `really`, adds up their `bytes` and gives stand-ins
+    of the host's of the same shape and type."""
+
+    def __init__(self, really: bool) -> None:
+        self.bytes, self._really = 0, really
+
+    def empty(self, shape: int | tuple[int, ...], F: type) -> Any:
+        """An array of numbers of no meaning."""
+        stand_in: np.ndarray = np.broadcast_to(np.zeros((), F), shape)
+        self.bytes += stand_in.nbytes
+        return cuda.device_array(shape, F) if self._really else stand_in
+
+    def copy(self, array: np.ndarray) -> Any:
+        """A copy of `array`."""
+        self.bytes += array.nbytes
+        return cuda.to_device(np.ascontiguousarray(array)) if self._really else array
+
+
+def allocated(what: str, make: Callable[[Take], T]) -> T:
+    """What `make` makes of arrays on the device. It is called twice: for the bytes that `what` needs, and in earnest.
+
+    Raises DeviceError where there are fewer.
+    """
+    counting = Take(really=False)
+    make(counting)
+    with guarded("its memory was filled"):
+        if counting.bytes >= MIB:
+            check_room(what, counting.bytes)
+        try:
+            return make(Take(really=True))
+        except Exception as reason:
+            if getattr(reason, "code", None) != OUT_OF_MEMORY:
+                raise
+            raise too_little(what, counting.bytes) from reason
 
 
 def room() -> int:
@@ -26,12 +60,16 @@ def room() -> int:
 
 def check_room(what: str, needed: int) -> None:
     """Raises DeviceError if the device has less than `needed` bytes free for `what`."""
-    free = room()
-    if needed > free:
-        raise DeviceError(
-            f"device: {what} needs {-(-needed // MIB):,} MiB of the GPU's memory, and {free // MIB:,} MiB are free; "
-            "expected a smaller batch, fewer rows or narrower layers"
-        )
+    if needed > room():
+        raise too_little(what, needed)
+
+
+def too_little(what: str, needed: int) -> DeviceError:
+    """The error that the device has less than `needed` bytes free for `what`."""
+    return DeviceError(
+        f"device: {what} needs {-(-needed // MIB):,} MiB of the GPU's memory, and {room() // MIB:,} MiB are free; "
+        "expected a smaller batch, fewer rows or narrower layers"
+    )
 
 
 @contextlib.contextmanager

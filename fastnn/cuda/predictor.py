@@ -6,8 +6,8 @@ import numpy as np
 
 from fastnn.cuda import layout
 from fastnn.cuda.batches import Batches
-from fastnn.cuda.memory import check_room, guarded, upload
-from fastnn.cuda.sequences import batches, evaluated, laid_out
+from fastnn.cuda.memory import allocated, guarded
+from fastnn.cuda.sequences import batches, evaluated
 from fastnn.errors import is_finite
 from fastnn.runner import Architecture
 
@@ -20,9 +20,7 @@ class Predictor:
 
     def __init__(self, architecture: Architecture, parameters: np.ndarray, steps: int = 1) -> None:
         self.architecture, self.steps, self._host = architecture, steps, parameters
-        with guarded("its memory was filled"):
-            check_room("the network", parameters.nbytes)
-            self._parameters = upload(parameters)
+        self._parameters = allocated("the network", lambda take: take.copy(parameters))
 
     def all_fine(self, x: np.ndarray, out: np.ndarray) -> bool:
         """Predict x into out; False: there is an error, of shape or of numbers that are not finite."""
@@ -53,7 +51,7 @@ class Predictor:
             return self._batches(x, y, loss, rows, -(-len(x) // rows)).score()
 
     def _batches(self, x: np.ndarray, y: np.ndarray, loss: str, batch: int, slots: int) -> Batches:
-        size = laid_out(self.architecture, x, batch, training=False).size
-        numbers = size + x.size + y.size + 2 * (slots + 1) * batch
-        check_room("a prediction", numbers * x.itemsize)
-        return batches(self.architecture, self._parameters, x, y, batch, loss=loss, slots=slots)
+        return allocated(
+            "a prediction",
+            lambda take: batches(take, self.architecture, self._parameters, x, y, batch, loss=loss, slots=slots),
+        )

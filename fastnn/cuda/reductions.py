@@ -48,7 +48,7 @@ def tree(largest: bool) -> Any:
 
 @lru_cache
 def per_batch(F: type) -> Any:
-    """Kernel: sums (2, n) <- losses and hits of the first rows[b] of each batch's `most` rows; a block a batch.
+    """Kernel: sums (n, 2) <- losses and hits of the first rows[b] of each batch's `most` rows; a block a batch.
 
     To fetch and add them took the host 100 us a step at batch 16,384, by a model: twice as long as the step.
     """
@@ -63,6 +63,6 @@ def per_batch(F: type) -> Any:
             right += hits[batch * most + row]
         lost, right = total(values, thread, lost), total(values, thread, right)
         if thread == U(0):
-            sums[0, batch], sums[1, batch] = lost, right
+            sums[batch, 0], sums[batch, 1] = lost, right
 
     return add_up

@@ -15,8 +15,7 @@ from fastnn.cuda.batches import EVALUATED, Batches
 from fastnn.cuda.formulas import CODES, KINDS
 from fastnn.cuda.layout import Layout, Outputs, Space, dropout
 from fastnn.cuda.layout import layout as dense
-from fastnn.cuda.memory import upload
-from fastnn.cuda.target import cuda
+from fastnn.cuda.memory import Take
 from fastnn.runner import Architecture
 
 MOST_TOGETHER = 2**26  # numbers in the buffer of an evaluation, where it has more than one row
@@ -89,7 +88,7 @@ class Sequences(Batches):
     def _lay_out(self, inputs: np.ndarray, batch: int, training: bool) -> Layout:
         return layout(self.architecture, batch, inputs.shape[1], training=training)
 
-    def _prepare(self, loss: str, training: bool) -> None:
+    def _prepare(self, take: Take, loss: str, training: bool) -> None:
         last = self.layout.table[-1]
         self.going, self._skipped = int(last[fields.GOING]), int(last[fields.LAST_SKIP])
         self.target_row //= self.going
@@ -98,8 +97,8 @@ class Sequences(Batches):
         which = self.layout.turned.astype(np.int64)
         products = which[:, 2] * which[:, 3] if training else which[:0, 0]
         self._turns = (-(-int(products.max()) // phases.THREADS), len(which)) if products.size else None
-        self._which = upload(self.layout.turned)
-        self.turned = cuda.device_array(max(1, int(products.sum())), self.F)
+        self._which = take.copy(self.layout.turned)
+        self.turned = take.empty(max(1, int(products.sum())), self.F)
 
     def rows(self, s: int, stream: Any = 0) -> None:
         if self._turns is not None:
@@ -143,9 +142,9 @@ def laid_out(architecture: Architecture, inputs: np.ndarray, batch: int, *, trai
     return dense(architecture, batch, training=training)
 
 
-def batches(architecture: Architecture, *arguments: Any, **options: Any) -> Batches:
+def batches(take: Take, architecture: Architecture, *arguments: Any, **options: Any) -> Batches:
     """The Batches of a network, with or without recurrent layers."""
-    return (Sequences if architecture.loops else Batches)(architecture, *arguments, **options)
+    return (Sequences if architecture.loops else Batches)(take, architecture, *arguments, **options)
 
 
 def evaluated(architecture: Architecture, inputs: np.ndarray) -> int:

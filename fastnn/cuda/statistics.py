@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.cpu.observer import Summary
-from fastnn.cuda.memory import upload
+from fastnn.cuda.memory import allocated
 from fastnn.cuda.phases import THREADS
 from fastnn.cuda.reductions import CHUNK, chunks_of, tree
 from fastnn.cuda.target import cuda, kernel, number
@@ -144,7 +144,9 @@ def subtract(F: type) -> Any:
 def describe(F: type, block: Block, ends: tuple[float, float], bins: int, *, columns: bool = False) -> Summary:
     """Summary of the values as `cpu.observer.describe` gives it; with the share of dead `columns` if wanted."""
     margin, n = 0.01 * (ends[1] - ends[0]), block.rows * block.width
-    there, counts = cuda.device_array((chunks_of(n), FIELDS), F), upload(np.zeros(bins + 1, np.int32))
+    there, counts = allocated(
+        "a histogram", lambda take: (take.empty((chunks_of(n), FIELDS), F), take.copy(np.zeros(bins + 1, np.int32)))
+    )
     summarize(F)[len(there), THREADS](*block.where, F(ends[0] + margin), F(ends[1] - margin), there)
     count(F)[len(there), THREADS](*block.where, there, counts[:bins])
     if columns:

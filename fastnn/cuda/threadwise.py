@@ -16,7 +16,7 @@ from fastnn.cells import CELLS
 from fastnn.cpu import plan
 from fastnn.cuda import formulas
 from fastnn.cuda.formulas import CODES, KINDS
-from fastnn.cuda.memory import check_room, guarded, upload
+from fastnn.cuda.memory import Take, allocated
 from fastnn.cuda.target import SIMULATED, cuda, device, number
 from fastnn.runner import Architecture
 
@@ -57,12 +57,12 @@ def compiled(architecture: Architecture, parameters: np.ndarray, steps: int, thr
             w + below * sums, b + sums, z, s, h, c, apart,
         )  # fmt: skip
         end, late = c + units, late or (loop is not None and not loop.sequences)
-    with guarded("its memory was filled"):
-        check_room("prediction in kernels", (parameters.size + end * threads) * np.dtype(F).itemsize)
-        return Net(
-            upload(parameters), upload(table), upload(np.array(architecture.slopes, F)),
-            cuda.device_array((end, threads), F), steps, 1 if late else steps,
-        )  # fmt: skip
+
+    def make(take: Take) -> Net:
+        arrays = take.copy(parameters), take.copy(table), take.copy(np.array(architecture.slopes, F))
+        return Net(*arrays, take.empty((end, threads), F), steps, 1 if late else steps)
+
+    return allocated("prediction in kernels", make)
 
 
 @lru_cache
