@@ -37,12 +37,14 @@ class Session:
         self._lock = threading.Lock()
         self._view = View(config, rate=config.learning_rate, busy="loading fastnn")
         self._asked = 0
+        self.away = (0.0, 0.0)  # from when to when (time.monotonic) a chunk should train, or be waited for
         self._rate = config.learning_rate  # as the screen asked for it last
         self._thread = threading.Thread(target=self._work, name="fastnn-training", daemon=True)
         # The rest belongs to the training thread.
         self._run: Run | None = None
         self._course: Course | None = None
         self._edits = 0
+        self._took = 0.0  # by the latest chunk
         self._watched: tuple[str, ...] = ("activations",)
         self._probes = Probes()
         self._travel = Travel(self.record)
@@ -187,8 +189,11 @@ class Session:
         """The next command; raises queue.Empty when it is time for a chunk of training."""
         if self._course is None or not self._course.moving:
             return self._commands.get()
-        wait = self._course.due - time.monotonic()
-        return self._commands.get(timeout=wait) if wait > 0 else self._commands.get_nowait()
+        now, due = time.monotonic(), self._course.due
+        if due <= now:
+            return self._commands.get_nowait()
+        self.away = (now, due)
+        return self._commands.get(timeout=due - now)
 
     def _obey(self, name: str, value: Any) -> None:
         if name == "apply":
@@ -258,11 +263,14 @@ class Session:
     def _advance(self) -> None:
         """Train one chunk and publish its snapshot."""
         assert self._run is not None and self._course is not None
+        began = time.monotonic()
+        self.away = (began, began + self._took)
         try:
             snapshot = self._course.advance(self._view.snapshot.step)
         except Exception as error:  # noqa: BLE001 - the thread outlives a failed run
             self._fail(error)
             return
+        self._took = time.monotonic() - began
         if snapshot is not None:
             self._publish(snapshot)
             if self._travel.timeline.due() and snapshot.state == "running":

@@ -12,11 +12,15 @@ KEY_BUDGET = 0.1
 PLOT_SECONDS = 0.2
 # Textual composes and paints the whole screen for a frame, whatever has changed: some 8 ms at 160x45. Rest this many
 # times as long as drawing and painting took: where training takes the processors a fifteenth of a core, 4 frames a
-# second, so that two training threads on two cores go on. Where it leaves some to others, 15 frames: by waits for
-# Python's lock 18 cost 1.3 % more of a training in compiled code, 0.4 to 5 % of one that takes a dozen calls a chunk.
+# second, so that two training threads on two cores go on. Where it leaves some to others, about a frame a chunk.
 PAINT = 0.008
-CROWDED, ROOMY = 14.0, 2.0
+CROWDED, ROOMY = 14.0, 0.5
 LONGEST_REST = 0.5
+# Between two chunks training needs Python's lock: handed to and fro with a frame, what takes 1.2 ms took 8.6. A frame
+# begins so long after a chunk that it is over before the chunk is; PATIENCE, where no chunk has room for it.
+LEAD = 0.002
+PATIENCE = 0.1
+FADING = 0.9  # of what the costliest frame took, with each that took less
 PAINTED = 0.1  # after a frame was drawn, it is on the screen
 
 
@@ -39,6 +43,7 @@ class Turns:
         self._shown: dict[Hashable, tuple[tuple[Any, ...], float]] = {}
         self._next = 0
         self._drawn = self._rest_until = 0.0
+        self._cost, self._waits = PAINT, 0.0  # of a frame; since when one that is due waits for its place in a chunk
 
     def current(self, plot: Hashable, key: tuple[Any, ...]) -> bool:
         """Whether the plot shows this already."""
@@ -54,13 +59,30 @@ class Turns:
         """Whether the last frame is not paid for yet."""
         return now < self._rest_until
 
+    def until(self, now: float, away: tuple[float, float] | None) -> float:
+        """Seconds until the last frame is paid for and one more fits into the time that training needs no lock, from
+        one moment to another; 0: now. None: nothing trains."""
+        if away is None:
+            return 0.0
+        return self._rest_until - now if self.resting(now) else self._until_it_fits(now, *away)
+
+    def _until_it_fits(self, now: float, began: float, ends: float) -> float:
+        first = began + LEAD
+        last = max(first + LEAD, ends - LEAD - self._cost)  # in what is too short: at its beginning
+        if first <= now <= last or ends < first + LEAD or (self._waits and now > self._waits + PATIENCE):
+            self._waits = 0.0
+            return 0.0
+        self._waits = self._waits or now
+        return first - now if now < first else abs(ends - now) + LEAD
+
     def idle(self, now: float) -> bool:
         """Whether the last frame is painted and the next one is not due: the time for what else there is to do."""
         return self._drawn + PAINTED <= now < self._rest_until
 
     def rest(self, began: float, ended: float, *, crowded: bool) -> None:
         """A frame has been drawn: leave the processor to training, which takes all there are where it is `crowded`."""
-        self._drawn = ended
+        self._drawn, self._waits = ended, 0.0
+        self._cost = max(ended - began + PAINT, self._cost * FADING)
         self._rest_until = ended + min((CROWDED if crowded else ROOMY) * (ended - began + PAINT), LONGEST_REST)
 
     def pick(self, plots: Sequence[Hashable], keys: Sequence[tuple[Any, ...]], now: float) -> int | None:

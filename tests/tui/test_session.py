@@ -70,6 +70,21 @@ def test_steps_are_counted_exactly_even_in_quick_succession(make):
     assert reach(session, lambda v: v.snapshot.step > 7 and v.state == "paused").snapshot.step == 40
 
 
+def test_the_screen_can_tell_when_training_needs_no_lock(make):
+    session = make(RunConfig(epochs=100_000), pace=0.01)
+    session.toggle()
+    reach(session, lambda v: v.snapshot.step > 20)
+    began, ends = session.away
+    assert began <= time.monotonic() and ends - began >= 0.01, "as long as a chunk takes"
+    session.set_limit(10)  # a step every 0.1 s
+    reach(session, lambda v: v.limit == 10)
+    step = session.view.snapshot.step
+    reach(session, lambda v: v.snapshot.step > step + 1)
+    while session._course.due != session.away[1]:  # it waits for the next step
+        time.sleep(0.001)
+    assert session.away[0] < session.away[1] <= time.monotonic() + 0.1
+
+
 def test_stop_then_run_finishes_the_epochs_that_were_left(make):
     session = make(RunConfig(epochs=5), hold_at=70)
     session.toggle()

@@ -9,7 +9,7 @@ import pytest
 
 from tui.config import RunConfig
 from tui.litter import FEW, Litter
-from tui.turns import CROWDED, LONGEST_REST, PAINT, PLOT_SECONDS, ROOMY, Turns, same
+from tui.turns import CROWDED, LEAD, LONGEST_REST, PAINT, PATIENCE, PLOT_SECONDS, ROOMY, Turns, same
 from tui.view import Run, View
 
 PLOTS = ["loss", "L1", "L2"]
@@ -96,6 +96,24 @@ def test_frames_are_rare_only_where_training_takes_the_processors():
     run = Run(SimpleNamespace(threads=2), (1, 1), cores=3)
     assert View(RunConfig(), run=run).crowded and not View(RunConfig(), run=replace(run, cores=4)).crowded
     assert View(RunConfig()).crowded
+
+
+def test_a_frame_begins_where_it_is_over_before_the_chunk_that_trains():
+    turns, chunk, short = Turns(), (1.0, 1.035), (3.0, 3.0 + 3 * LEAD)
+    assert turns.until(1.0, chunk) == pytest.approx(LEAD) and turns.until(1.0 + LEAD, chunk) == 0
+    assert turns.until(1.034 - LEAD - PAINT, chunk) == 0
+    late = 1.036 - LEAD - PAINT
+    assert late + turns.until(late, chunk) == pytest.approx(1.035 + LEAD), "into the next one"
+    assert turns.until(1.04, chunk) > 0, "which has not begun yet"
+    assert turns.until(late + PATIENCE + 0.001, chunk) == 0, "nor will it"
+    assert turns.until(3.0 + 1.5 * LEAD, short) == 0, "at its beginning"
+    assert turns.until(3.0 + 2.5 * LEAD, short) > 0 and turns.until(3.0 + 2.5 * LEAD, None) == 0
+    assert turns.until(3.0, (3.0, 3.0 + LEAD)) == 0, "there is no room anywhere"
+    turns.rest(4.0, 4.02, crowded=False)
+    rest = turns.until(4.02, (4.02, 9.0))
+    assert 4.02 + rest == pytest.approx(4.02 + ROOMY * (0.02 + PAINT))
+    assert turns.until(4.9, (4.8, 5.0)) == 0
+    assert turns.until(4.98, (4.8, 5.0)) > 0, "as long as the last frame would take"
 
 
 def test_the_collector_is_held_while_frames_are_drawn_and_given_back():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from typing import Any, ClassVar
 
@@ -59,6 +61,7 @@ class ModeScreen(Commands, Screen[None]):
         self._shown_at = 0.0
         self._shown_state = self._message = ""
         self._shown_rate = 0.0
+        self._next = 0.0  # when the next tick is due
         self._put_off = False  # what keys have changed is to be drawn at the next tick
 
     # What a mode gives
@@ -116,7 +119,7 @@ class ModeScreen(Commands, Screen[None]):
         self._panes = self.query_one("#panes")
         self._frame = (self.query_one(Status), self.query_one(KeyBar), self.query_one("#message", Static))
         self._slider = self.query_one(Slider)
-        self.set_interval(1 / self.ui.options.fps, self.tick)
+        self.run_worker(self._beat())
         self.call_after_refresh(self.tick)
 
     def on_screen_resume(self) -> None:
@@ -136,13 +139,22 @@ class ModeScreen(Commands, Screen[None]):
 
     # Showing
 
+    async def _beat(self) -> None:
+        """Tick as often as frames are wanted, and whenever one has waited for its time."""
+        while True:
+            await asyncio.sleep(max(self._next - time.monotonic(), 0.001))
+            self._next = time.monotonic() + 1 / self.ui.options.fps
+            await self.tick()
+
     async def tick(self) -> None:
         """Show the newest numbers, and draw what fits into a frame."""
-        # When the app ends, its screens go before their timers.
-        if not self.is_mounted or not self.app.screen_stack or self.ui.base is not self:
+        # When the app ends, its screens go before what ticks.
+        if not (self.is_mounted and self.app.is_running) or not self.app.screen_stack or self.ui.base is not self:
             return
         view, began = self.view, time.monotonic()
-        resting = view.state == "running" and self.turns.resting(began)
+        wait = self.turns.until(began, self.session.away if view.state == "running" else None)
+        resting = wait > 0
+        self._next = began + min(wait or math.inf, 1 / self.ui.options.fps)
         if view.version != self._seen and self._is_due(view, began, resting):
             self._seen, self._shown, self._shown_at = view.version, view.snapshot, began
             self._shown_state, self._shown_rate = view.state, view.rate
