@@ -208,6 +208,18 @@ async def test_nothing_is_drawn_at_rest(monkeypatch):
         assert drawn == []
 
 
+async def test_frames_leave_nothing_to_the_collector():
+    async with opened((160, 45), RunConfig(epochs=12), hold_at=300) as (pilot, app):
+        await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 300)
+        await settle(pilot)
+        gc.collect()
+        for _ in range(5):
+            for plot in app.base.plots():
+                plot.redraw()
+            await pilot.pause(0.05)
+        assert gc.collect() < 100, "it was 9,000, lines that held themselves"
+
+
 async def test_numbers_do_not_move_while_they_change():
     async with opened(hold_at=30, config=RunConfig(epochs=1000), chunk=1000, per_epoch=1000) as (pilot, app):
         columns = set()
