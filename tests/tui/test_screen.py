@@ -7,16 +7,20 @@ import threading
 import pytest
 from driving import opened, press, press_in_one_breath, press_until, resize, settle, text_of, until
 from fake_training import FakeBackend
+from textual._compositor import Compositor
+from textual.geometry import Region
+from textual.widget import Widget
 
 from tui.actions import ACTIONS
 from tui.app import FastnnApp
 from tui.config import RunConfig
+from tui.frames import Frames
 from tui.glyphs import wants_ascii
 from tui.options import Options
 from tui.record import CURVES
 from tui.view import Run, View
 from tui.widgets.plot import Plot
-from tui.widgets.status import network
+from tui.widgets.status import Status, network
 
 SIZES = [(80, 24), (100, 30), (160, 45), (250, 70)]
 
@@ -218,6 +222,40 @@ async def test_frames_leave_nothing_to_the_collector():
                 plot.redraw()
             await pilot.pause(0.05)
         assert gc.collect() < 100, "it was 9,000, lines that held themselves"
+
+
+def painted(update):
+    """What a partial update paints: of each line, where, and which segments."""
+    return [
+        (y, x, strip)
+        for y, low, high in update.spans
+        for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False)
+        if x < high and end > low
+    ]
+
+
+async def test_a_frame_renders_what_has_changed_and_paints_what_textual_would(monkeypatch):
+    rng, asked = random.Random(3), []
+    async with opened((160, 45), RunConfig(epochs=12), hold_at=300) as (pilot, app):
+        await press_until(pilot, "space", lambda: app.session.view.snapshot.step == 300)
+        await settle(pilot)
+        compositor, size = app.base._compositor, Region(0, 0, 160, 45)
+        lines = Widget.render_lines
+        monkeypatch.setattr(Widget, "render_lines", lambda self, crop: (asked.append(self), lines(self, crop))[1])
+        status, plot = app.base.query_one(Status), app.base.plots()[-1]
+        cases = [{status.region, plot.region}, {size}]
+        for _ in range(30):
+            corners = [(rng.randrange(160), rng.randrange(45)) for _ in range(3)]
+            cases.append({Region(x, y, rng.randrange(1, 60), 3).intersection(size) for x, y in corners})
+        for number, regions in enumerate(cases):
+            updates = []
+            for kind in (Frames, Compositor):
+                asked.clear()
+                compositor._dirty_regions = set(regions)
+                updates.append(painted(kind.render_partial_update(compositor)))
+                if number == 0 and kind is Frames:
+                    assert set(asked) == {status, plot}
+            assert updates[0] == updates[1] and all(strip is not None for _, _, strip in updates[0])
 
 
 async def test_numbers_do_not_move_while_they_change():

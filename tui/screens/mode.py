@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from tui import numbers
 from tui.actions import ACTIONS, Action, of_mode
+from tui.frames import Frames
 from tui.screens.commands import Commands
 from tui.session import Session
 from tui.turns import BUDGET, KEY_BUDGET, Turns
@@ -55,6 +56,7 @@ class ModeScreen(Commands, Screen[None]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+        self._compositor = Frames()
         self.turns = Turns()
         self._seen = -1
         self._shown: Any = None
