@@ -37,9 +37,9 @@ def _pair(data: Any, x: str, y: str) -> tuple[Any, Any]:
     return getattr(data, x), getattr(data, y)
 
 
-def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """total (..., 3) + the sum of rows (..., n, 3), one after the other: the same bits wherever chunks end."""
-    sums: np.ndarray = np.add.accumulate(np.concatenate([total[..., None, :], rows], axis=-2), axis=-2)[..., -1, :]
+def _added(total: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """total (3, ...) + the sum of columns (3, ..., n), one after the other: the same bits wherever chunks end."""
+    sums: np.ndarray = np.add.accumulate(np.concatenate([total[..., None], columns], axis=-1), axis=-1)[..., -1]
     return sums
 
 
@@ -296,17 +296,18 @@ class Trainer:
             waiting = self._paused and not self._budget
         going = "finished" if runner.step >= end else "paused" if waiting else "running"
         self.state = "diverged" if result.diverged else going
-        latest = self._latest
+        news: dict[str, Any] = {}
         if trained:
-            accuracy = float(result.hits.sum() / (trained * self._targets[0])) if self._classes else None
-            latest = replace(latest, loss=float(result.losses @ result.rows / trained), accuracy=accuracy)
+            news["loss"] = float(result.losses @ result.rows / trained)
+            news["accuracy"] = float(result.hits.sum() / (trained * self._targets[0])) if self._classes else None
         if len(result.validation):
-            latest = replace(latest, val_loss=self.history.val_loss[-1])
+            news["val_loss"] = self.history.val_loss[-1]
             if self._classes:
-                latest = replace(latest, val_accuracy=self.history.val_accuracy[-1])
+                news["val_accuracy"] = self.history.val_accuracy[-1]
         ended = runner.step % runner.per_epoch == 0 or len(result.rows) > runner.step % runner.per_epoch
         self._latest = replace(
-            latest,
+            self._latest,
+            **news,
             step=runner.step,
             epoch=max(1, -(-runner.step // runner.per_epoch)),
             learning_rate=self.learning_rate,
@@ -327,23 +328,24 @@ class Trainer:
     def _record(self, result: Result) -> None:
         """Add a chunk's steps to the sums of their epochs, and the epochs that ended to the history."""
         runner, n, length = self._runner, len(result.rows), self._runner.per_epoch
-        columns = np.stack([result.losses * result.rows, result.hits, result.rows], 1) if n else np.zeros((0, 3))
+        columns = np.array([result.losses * result.rows, result.hits, result.rows], np.float64)
         begun = (runner.step - n) % length
         ends = (begun + n) // length
         cut = min(n, length - begun)
         whole = cut + max(0, ends - 1) * length
-        self._epoch_sums = _added(self._epoch_sums, columns[:cut])
+        self._epoch_sums = _added(self._epoch_sums, columns[:, :cut])
         if ends:
-            later = _added(np.zeros((ends - 1, 3)), columns[cut:whole].reshape(ends - 1, length, 3))
-            loss, hits, count = np.vstack([self._epoch_sums, later]).T
+            later = _added(np.zeros((3, ends - 1)), columns[:, cut:whole].reshape(3, ends - 1, length))
+            loss, hits, count = np.concatenate([self._epoch_sums[:, None], later], axis=1)
             self.history.loss.extend((loss / count).tolist())
             if self._classes:
                 self.history.accuracy.extend((hits / (count * self._targets[0])).tolist())
-            self._epoch_sums = _added(np.zeros(3), columns[whole:])
-        for loss, hits in result.validation:
-            self.history.val_loss.append(float(loss))
+            self._epoch_sums = _added(np.zeros(3), columns[:, whole:])
+        if len(result.validation):
+            self.history.val_loss.extend(result.validation[:, 0].tolist())
             if self._classes:
-                self.history.val_accuracy.append(float(hits / (runner.validation.samples * self._targets[1])))
+                shares = result.validation[:, 1] / (runner.validation.samples * self._targets[1])
+                self.history.val_accuracy.extend(shares.tolist())
 
     def divergence(self) -> DivergenceError:
         """The error for a run that stopped at NaN or Inf."""
