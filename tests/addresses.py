@@ -205,6 +205,7 @@ def stand_in(gpu: Gpu) -> None:
 
     formulas.loss = lambda name, F: over_columns
     from fastnn.cuda import (
+        fetch,
         fused,
         head,
         held,
@@ -218,7 +219,7 @@ def stand_in(gpu: Gpu) -> None:
         weights,
     )
 
-    for module in (fused, head, held, partial_sums, phases, tensor_tiles, weights):
+    for module in (fetch, fused, head, held, partial_sums, phases, tensor_tiles, weights):
         module.U = unsigned
     products.np = slabs.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
     memory.room = lambda: 2**40

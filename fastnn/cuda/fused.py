@@ -3,6 +3,12 @@
 Rows never meet, so a block takes some through all layers, forward and back; what one layer leaves in shared memory the
 next reads after a barrier of the block. The gradient of all weights over these rows, a partial sum, is left in memory,
 and a second launch adds these in the order of the blocks and makes the update (`partial_sums`): a step is two launches.
+
+Legend, of one layer: x what it reads, z = x W + b, y = f(z) its outputs, d its deltas: derivatives of the loss by z.
+In shared memory x becomes y, row by row, and is the next layer's x; after the loss d takes its place, and becomes that
+of the layer before. The other factor of a product is in the tile behind the rows, its copy (`fetch`) on its way while
+what comes before is computed. Of the two barriers around a product the first is for what has arrived, the second for
+those that still read what is overwritten next.
 """
 
 from __future__ import annotations
@@ -12,17 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import formulas, held, partial_sums
+from fastnn.cuda import fetch, formulas, held, partial_sums
+from fastnn.cuda.fetch import Rows, Step
 from fastnn.cuda.held import Cut, padded
 from fastnn.cuda.phases import (
     BATCH,
     CODE,
     DELTA,
-    GATHERED,
     IN,
     NEXT,
     OUT,
-    READ,
     SEED,
     SLOT,
     STEP,
@@ -31,9 +36,8 @@ from fastnn.cuda.phases import (
     batch_of,
     take_one,
 )
-from fastnn.cuda.shapes import PAD
 from fastnn.cuda.target import ALIGNED, cuda, device, kernel, number, plain
-from fastnn.cuda.vectors import aligned, commit, in_vector, store, wait
+from fastnn.cuda.vectors import aligned, in_vector, moving, store, wait
 
 TOGETHER = 4  # of a thread's rows of sums that an activation is asked for at once
 U = np.uint32
@@ -42,78 +46,21 @@ U = np.uint32
 @lru_cache
 def _forward(F: type, cut: Cut) -> Any:
     """The function for the outputs of all layers; those of the last stay in shared memory."""
-    height, columns, slab, down, across = cut
-    multiply, (down_of, across_of) = held.forward(F, cut), held.own(cut)
-    copy_rows, copy_weights = held.bring(F, cut, height, columns, True), held.bring(F, cut, slab, columns, False)
-    together = min(down, TOGETHER)
-    few = together * across
-    values, dropped, put = formulas.over(F, few)[0], formulas.dropout(F), held.put(F, across)
-    V, kind, zero, wide, apart, behind = in_vector(F), number(F), F(0), columns + PAD, height // down, held.behind(cut)
+    columns, slab, across = cut.columns, cut.slab, cut.across
+    fetch_weights, multiply, finish = fetch.forward(F, cut), held.forward(F, cut), _outputs(F, cut)
+    (_, thread_column), kind, zero, count = held.thread_place(cut), number(F), F(0), cut.down * cut.across
 
     @device
-    def ask(parameters, inputs, buffer, table, order, first, layer, k0, m0, lines, memory):
-        """Begin to copy the weights of a layer from line k0 on, and at a layer 0 the inputs that are theirs."""
-        fan_in, fan_out = table[layer, IN], table[layer, OUT]
-        if layer == U(0) and k0 % U(columns) == U(0):
-            gathered = table[layer, GATHERED] != U(0)
-            x = inputs if gathered else buffer[table[layer, READ] :]
-            copy_rows(
-                memory, U(0), x, fan_in, aligned(x, fan_in), order[first:], gathered, m0, k0, lines,
-                U(min(U(columns), fan_in - k0)),
-            )  # fmt: skip
-        w = parameters[table[layer, WEIGHT] :]
-        copy_weights(
-            memory, U(behind), w, fan_out, aligned(w, fan_out), order, False, k0, U(0), U(min(U(slab), fan_in - k0)),
-            fan_out,
-        )  # fmt: skip
-        commit()
-
-    @device
-    def leave(buffer, table, slopes, edges, scales, state, s, layer, m0, lines, bias, memory, sums):
-        """The layer's outputs, after the next one's dropout, to the buffer and to shared memory."""
-        z, c = cuda.local.array(few, kind), U(across_of() * U(across))
-        fan_out, wrote, after, code = table[layer, OUT], table[layer, WROTE], table[layer, NEXT], table[layer, CODE]
-        whole, slope, unit = aligned(buffer, fan_out), slopes[layer], U(layer + U(1))
-        here, own = U(fan_out - c) if c < fan_out else U(0), np.uint64(down_of() * U(wide) + c)
-        for i0 in range(0, down, together):
-            for e in range(few):
-                z[e] = sums[i0 * across + e] + bias[e % across]
-            values(code, z, z, slope)
-            if here < U(across):
-                for e in range(few):
-                    if U(e % across) >= here:
-                        z[e] = zero
-            for e in range(0, few, across):
-                r = U(down_of() + U((i0 + e // across) * apart))
-                for j in range(0, across, V):
-                    store(memory, own + np.uint64((i0 + e // across) * apart * wide + j), z, e + j)
-                if r < lines:
-                    put(buffer, U(wrote + (m0 + r) * fan_out + c), here, whole, z, e)
-        if after != wrote:
-            for i in range(down):
-                r = U(down_of() + U(i * apart))
-                for j in range(across):
-                    at = U(r * U(wide) + c + U(j))
-                    if r < lines and U(j) < here:
-                        memory[at] = dropped(
-                            memory[at], edges[unit], scales[unit], state[SEED], state[STEP] + s, unit, U(m0 + r),
-                            U(c + U(j)),
-                        )  # fmt: skip
-                        buffer[after + (m0 + r) * fan_out + c + U(j)] = memory[at]
-
-    @device
-    def forward(
-        parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, m0, lines, memory, sums
-    ):
-        bias = cuda.local.array(across, kind)
-        layers, c = U(table.shape[0]), U(across_of() * U(across))
-        ask(parameters, inputs, buffer, table, order, first, U(0), U(0), m0, lines, memory)
+    def forward(step, rows, memory, sums):
+        table, layers, bias = step.table, U(step.table.shape[0]), cuda.local.array(across, kind)
+        c = U(thread_column() * U(across))
+        fetch_weights(step, rows, U(0), U(0), memory)
         for layer in range(U(0), layers):
             fan_in, fan_out = table[layer, IN], table[layer, OUT]
             own = U(table[layer, WEIGHT] + fan_in * fan_out + c)
             for j in range(across):
-                bias[j] = parameters[own + U(j)] if c + U(j) < fan_out else zero
-            for i in range(down * across):
+                bias[j] = step.parameters[own + U(j)] if c + U(j) < fan_out else zero
+            for i in range(count):
                 sums[i] = zero
             for k0 in range(U(0), fan_in, U(slab)):
                 wait(0)
@@ -125,170 +72,226 @@ def _forward(F: type, cut: Cut) -> Any:
                 if line >= fan_in:
                     later, line = U(later + U(1)), U(0)
                 if later < layers:
-                    ask(parameters, inputs, buffer, table, order, first, later, line, m0, lines, memory)
+                    fetch_weights(step, rows, later, line, memory)
             if c < padded(fan_out):
-                leave(buffer, table, slopes, edges, scales, state, s, U(layer), m0, lines, bias, memory, sums)
+                finish(step, rows, U(layer), bias, memory, sums)
 
     return forward
+
+
+@lru_cache
+def _outputs(F: type, cut: Cut) -> Any:
+    """The function for y = f(x W + b) of a layer from a thread's sums: to the buffer and, after the next layer's
+    dropout, to shared memory, where columns that the layer has not are 0."""
+    down, across, stride, next_row = cut.down, cut.across, cut.stride, cut.threads_down
+    together = min(down, TOGETHER)
+    few = together * across
+    values, drop, write = formulas.over(F, few)[0], _dropping(F), moving(F, across)[1]
+    V, kind, zero, (thread_row, thread_column) = in_vector(F), number(F), F(0), held.thread_place(cut)
+
+    @device
+    def outputs(step, rows, layer, bias, memory, sums):
+        table, buffer, z, c = step.table, step.buffer, cuda.local.array(few, kind), U(thread_column() * U(across))
+        fan_out, wrote, after, code = table[layer, OUT], table[layer, WROTE], table[layer, NEXT], table[layer, CODE]
+        whole, slope, left = aligned(buffer, fan_out), step.slopes[layer], U(fan_out - c) if c < fan_out else U(0)
+        own = np.uint64(thread_row() * U(stride) + c)
+        for i0 in range(0, down, together):
+            for e in range(few):
+                z[e] = sums[i0 * across + e] + bias[e % across]
+            values(code, z, z, slope)
+            if left < U(across):
+                for e in range(few):
+                    if U(e % across) >= left:
+                        z[e] = zero
+            for e in range(0, few, across):
+                i = i0 + e // across
+                r = U(thread_row() + U(i * next_row))
+                for j in range(0, across, V):
+                    store(memory, own + np.uint64(i * next_row * stride + j), z, e + j)
+                if r < rows.count and left > U(0):
+                    write(buffer, U(wrote + (rows.begin + r) * fan_out + c), left, whole, z, e)
+        if after != wrote:
+            for i in range(down):
+                r = U(thread_row() + U(i * next_row))
+                for j in range(across):
+                    at = U(r * U(stride) + c + U(j))
+                    if r < rows.count and U(j) < left:
+                        memory[at] = drop(step, rows, U(layer + U(1)), memory[at], r, U(c + U(j)))
+                        buffer[after + (rows.begin + r) * fan_out + c + U(j)] = memory[at]
+
+    return outputs
+
+
+@lru_cache
+def _dropping(F: type) -> Any:
+    """The function for x of a layer after its dropout, row r of the block's and column c of it."""
+    dropped = formulas.dropout(F)
+
+    @device
+    def drop(step, rows, layer, x, r, c):
+        seed, number_of_step = step.state[SEED], step.state[STEP] + step.s
+        return dropped(x, step.edges[layer], step.scales[layer], seed, number_of_step, layer, U(rows.begin + r), c)
+
+    return drop
 
 
 @lru_cache
 def _lose(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
     """The function for losses, hits and the deltas of the last layer, which take the place of its outputs."""
     over_columns, derivative = formulas.loss(loss, F), formulas.activations(F)[1]
-    height, threads, wide, zero, one, kind = cut.rows, cut.threads, cut.columns + PAD, F(0), F(1), number(F)
+    height, threads, stride, zero, one, kind = cut.rows, cut.threads, cut.stride, F(0), F(1), number(F)
 
     @device
-    def lose(
-        targets, target_row, buffer, table, slopes, order, state, losses, hits, s, first, batch, m0, lines, memory
-    ):
-        last = U(table.shape[0] - 1)
+    def lose(step, rows, memory):
+        table, last = step.table, U(step.table.shape[0] - 1)
         width, wrote, delta = table[last, OUT], table[last, WROTE], table[last, DELTA]
         lost, hit, space = cuda.local.array(1, kind), cuda.local.array(1, kind), cuda.local.array(2, kind)
         cuda.syncthreads()
-        for r in range(U(cuda.threadIdx.x), lines, U(threads)):
-            begin, target = U(r * U(wide)), U(order[first + m0 + r]) * target_row
+        for r in range(U(cuda.threadIdx.x), rows.count, U(threads)):
+            begin, target = U(r * U(stride)), U(step.order[step.first + rows.begin + r]) * step.target_row
             over_columns(
-                memory[begin : begin + width], plain(targets[target : target + target_row]), np.int64(width), 1, lost,
-                hit, space, one / F(batch),
+                memory[begin : begin + width], plain(step.targets[target : target + step.target_row]), np.int64(width),
+                1, lost, hit, space, one / F(step.batch),
             )  # fmt: skip
-            slot = (state[SLOT] + s) * state[BATCH] + m0 + r
-            losses[slot], hits[slot] = lost[0], hit[0]
+            slot = (step.state[SLOT] + step.s) * step.state[BATCH] + rows.begin + r
+            step.losses[slot], step.hits[slot] = lost[0], hit[0]
         cuda.syncthreads()
         across = padded(width)
         for e in range(U(cuda.threadIdx.x), U(U(height) * across), U(threads)):
             row, c, d = U(U(e) // across), U(U(e) % across), zero
-            if row < lines and c < width:
-                at = U((m0 + row) * width + c)
-                d = memory[row * U(wide) + c] * derivative(table[last, CODE], buffer[wrote + at], slopes[last])
+            if row < rows.count and c < width:
+                at = U((rows.begin + row) * width + c)
+                y = step.buffer[wrote + at]
+                d = memory[row * U(stride) + c] * derivative(table[last, CODE], y, step.slopes[last])
                 if not gradient:
-                    buffer[delta + at] = d
-            memory[row * U(wide) + c] = d
+                    step.buffer[delta + at] = d
+            memory[row * U(stride) + c] = d
+        cuda.syncthreads()
 
     return lose
 
 
 @lru_cache
+def _fetch_first(F: type, cut: Cut, gradient: bool) -> Any:
+    """The function that fetches what a layer's turn in the backward pass begins with."""
+    fetch_weights, fetch_read = fetch.backward(F, cut), fetch.gradient(F, cut)
+
+    @device
+    def first(step, rows, layer, memory):
+        if gradient:
+            fetch_read(step, rows, layer, U(0), memory)
+        elif layer > U(0):
+            fetch_weights(step, layer, U(0), memory)
+
+    return first
+
+
+@lru_cache
 def _backward(F: type, cut: Cut, gradient: bool) -> Any:
-    """The function for the deltas of all layers before the last, and with `gradient` that of all weights."""
-    height, columns, slab, down, across = cut
-    multiply, copy, (down_of, across_of) = held.backward(F, cut), held.bring(F, cut, columns, slab, True), held.own(cut)
-    ask_rows, multiply_rows, leave_rows, of_bias = partial_sums.of_rows(F, cut)
+    """The function for the deltas of all layers before the last, and with `gradient` the gradient of all weights."""
+    of_weights, deltas = partial_sums.of_rows(F, cut), _deltas(F, cut, gradient)
+
+    @device
+    def backward(step, rows, memory, sums):
+        layer = U(step.table.shape[0])
+        while layer > U(0):
+            layer = U(layer - U(1))
+            if gradient:
+                of_weights(step, rows, layer, memory, sums)
+            if layer > U(0):
+                deltas(step, rows, layer, memory, sums)
+
+    return backward
+
+
+@lru_cache
+def _deltas(F: type, cut: Cut, gradient: bool) -> Any:
+    """The function for the deltas (d W^T) f'(y) of the layer before, y its outputs."""
+    slab, fetch_weights, fetch_first = cut.slab, fetch.backward(F, cut), _fetch_first(F, cut, gradient)
+    multiply, finish, read_outputs = held.backward(F, cut), _finish_deltas(F, cut, gradient), _read_outputs(F, cut)
+    kind, zero, count = number(F), F(0), cut.down * cut.across
+
+    @device
+    def deltas(step, rows, layer, memory, sums):
+        y, column, fan_out = cuda.local.array(count, kind), U(0), step.table[layer, OUT]
+        read_outputs(step, rows, layer, y)
+        for i in range(count):
+            sums[i] = zero
+        while column < fan_out:
+            wait(0)
+            cuda.syncthreads()
+            multiply(memory, column, padded(U(min(U(slab), fan_out - column))), sums)
+            cuda.syncthreads()
+            column = U(column + U(slab))
+            if column < fan_out:
+                fetch_weights(step, layer, column, memory)
+            else:
+                fetch_first(step, rows, U(layer - U(1)), memory)
+        finish(step, rows, layer, y, memory, sums)
+
+    return deltas
+
+
+@lru_cache
+def _read_outputs(F: type, cut: Cut) -> Any:
+    """The function for y of the layer before where the thread has sums; it is on its way during the product."""
+    down, across, next_row, next_column = cut.down, cut.across, cut.threads_down, cut.threads_across
+    (thread_row, thread_column), zero = held.thread_place(cut), F(0)
+
+    @device
+    def read(step, rows, layer, ys):
+        fan_in, wrote = step.table[layer, IN], step.table[layer - U(1), WROTE]
+        for i in range(down):
+            r = U(thread_row() + U(i * next_row))
+            # Of 64 bits: the rest of the address is in the instruction.
+            at = np.uint64(wrote + (rows.begin + r) * fan_in + thread_column())
+            for j in range(across):
+                ys[i * across + j] = zero
+                if r < rows.count and U(thread_column() + U(j * next_column)) < fan_in:
+                    ys[i * across + j] = step.buffer[at + np.uint64(j * next_column)]
+
+    return read
+
+
+@lru_cache
+def _finish_deltas(F: type, cut: Cut, gradient: bool) -> Any:
+    """The function for the deltas of the layer before from a thread's sums and outputs y: to shared memory, and unless
+    they have been put to use there to the buffer."""
+    down, across, next_row, next_column = cut.down, cut.across, cut.threads_down, cut.threads_across
     together = min(down, TOGETHER)
     few = together * across
-    derivatives, dropped = formulas.over(F, few)[1], formulas.dropout(F)
-    kind, zero, none, wide, behind = number(F), F(0), np.uint64(0), columns + PAD, held.behind(cut)
-    apart, beside, many = height // down, columns // across, down * across
+    derivatives, drop, kind, zero, none = formulas.over(F, few)[1], _dropping(F), number(F), F(0), np.uint64(0)
+    stride, (thread_row, thread_column) = cut.stride, held.thread_place(cut)
 
     @device
-    def ask(parameters, table, order, layer, column, memory):
-        fan_in, fan_out, w = table[layer, IN], table[layer, OUT], parameters[table[layer, WEIGHT] :]
-        copy(
-            memory, U(behind), w, fan_out, aligned(w, fan_out), order, False, U(0), column, fan_in,
-            U(min(U(slab), fan_out - column)),
-        )  # fmt: skip
-        commit()
-
-    @device
-    def leave(buffer, table, slopes, edges, scales, state, s, layer, m0, lines, memory, ys, sums):
-        """The deltas of the layer before to shared memory, and unless they have been put to use there to the buffer."""
+    def finish(step, rows, layer, ys, memory, sums):
         d, y = cuda.local.array(few, kind), cuda.local.array(few, kind)
-        fan_in, below = table[layer, IN], U(layer - U(1))
-        code, slope, delta = table[below, CODE], slopes[below], table[below, DELTA]
-        own = np.uint64(down_of() * U(wide) + across_of())
+        fan_in, below = step.table[layer, IN], U(layer - U(1))
+        code, slope, delta = step.table[below, CODE], step.slopes[below], step.table[below, DELTA]
+        own = np.uint64(thread_row() * U(stride) + thread_column())
         for i0 in range(0, down, together):
             for e in range(few):
                 d[e], y[e] = sums[i0 * across + e], ys[i0 * across + e]
             derivatives(code, d, y, slope)
             for e in range(few):
-                r, c = U(down_of() + U((i0 + e // across) * apart)), U(across_of() + U(e % across * beside))
+                i, j = i0 + e // across, e % across
+                r, c = U(thread_row() + U(i * next_row)), U(thread_column() + U(j * next_column))
                 if c < padded(fan_in):
-                    at = own + np.uint64((i0 + e // across) * apart * wide + e % across * beside)
-                    memory[at] = d[e] if r < lines and c < fan_in else zero
-        if edges[layer] != none or not gradient:
+                    at = own + np.uint64(i * next_row * stride + j * next_column)
+                    memory[at] = d[e] if r < rows.count and c < fan_in else zero
+        if step.edges[layer] != none or not gradient:
             for i in range(down):
-                r = U(down_of() + U(i * apart))
+                r = U(thread_row() + U(i * next_row))
                 for j in range(across):
-                    c = U(across_of() + U(j * beside))
-                    place = U(r * U(wide) + c)
-                    if r < lines and c < fan_in:
-                        if edges[layer] != none:
-                            memory[place] = dropped(
-                                memory[place], edges[layer], scales[layer], state[SEED], state[STEP] + s, layer,
-                                U(m0 + r), c,
-                            )  # fmt: skip
+                    c = U(thread_column() + U(j * next_column))
+                    place = U(r * U(stride) + c)
+                    if r < rows.count and c < fan_in:
+                        if step.edges[layer] != none:
+                            memory[place] = drop(step, rows, layer, memory[place], r, c)
                         if not gradient:
-                            buffer[delta + (m0 + r) * fan_in + c] = memory[place]
+                            step.buffer[delta + (rows.begin + r) * fan_in + c] = memory[place]
 
-    @device
-    def begin(parameters, inputs, buffer, table, order, first, layer, m0, lines, memory):
-        """Begin to copy what a layer's turn begins with."""
-        if gradient:
-            ask_rows(inputs, buffer, table, order, first, layer, U(0), m0, lines, memory)
-        elif layer > U(0):
-            ask(parameters, table, order, layer, U(0), memory)
-
-    @device
-    def of_weights(
-        parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, partial, mine, again, sums
-    ):
-        fan_in, c, column = table[layer, IN], U(across_of() * U(across)), U(0)
-        while column < fan_in:
-            for i in range(down * across):
-                sums[i] = zero
-            wait(0)
-            cuda.syncthreads()
-            if c < table[layer, OUT]:
-                multiply_rows(memory, padded(lines), sums)
-            cuda.syncthreads()
-            later = U(column + U(height))
-            if later < fan_in:
-                ask_rows(inputs, buffer, table, order, first, layer, later, m0, lines, memory)
-            elif layer > U(0):
-                ask(parameters, table, order, layer, U(0), memory)
-            leave_rows(partial, mine, again, table, layer, column, sums)
-            column = later
-        of_bias(partial, mine, again, table, layer, memory)
-
-    @device
-    def backward(
-        parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, m0, lines, memory,
-        partial, mine, again, sums,
-    ):  # fmt: skip
-        ys = cuda.local.array(many, kind)
-        layer = U(table.shape[0])
-        while layer > U(0):
-            layer = U(layer - U(1))
-            if gradient:
-                of_weights(
-                    parameters, inputs, buffer, table, order, first, layer, m0, lines, memory, partial, mine, again,
-                    sums,
-                )  # fmt: skip
-            if layer > U(0):
-                fan_in, fan_out, wrote = table[layer, IN], table[layer, OUT], table[layer - U(1), WROTE]
-                for i in range(down):
-                    r = U(down_of() + U(i * apart))
-                    y = np.uint64(wrote + (m0 + r) * fan_in + across_of())  # of 64 bits: the rest is in the instruction
-                    for j in range(across):
-                        ys[i * across + j] = zero
-                        if r < lines and U(across_of() + U(j * beside)) < fan_in:
-                            ys[i * across + j] = buffer[y + np.uint64(j * beside)]
-                for i in range(down * across):
-                    sums[i] = zero
-                column = U(0)
-                while column < fan_out:
-                    wait(0)
-                    cuda.syncthreads()
-                    multiply(memory, column, padded(U(min(U(slab), fan_out - column))), sums)
-                    cuda.syncthreads()
-                    column = U(column + U(slab))
-                    if column < fan_out:
-                        ask(parameters, table, order, layer, column, memory)
-                    else:
-                        begin(parameters, inputs, buffer, table, order, first, U(layer - U(1)), m0, lines, memory)
-                leave(buffer, table, slopes, edges, scales, state, s, layer, m0, lines, memory, ys, sums)
-
-    return begin, backward
+    return finish
 
 
 @lru_cache
@@ -298,41 +301,34 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
     With `gradient`, `partial` F (blocks * numbers,) are the blocks' partial sums of it, each laid out like the
     parameters; else the deltas go to the buffer.
     """
-    forward, lose, (begin, backward) = _forward(F, cut), _lose(F, cut, loss, gradient), _backward(F, cut, gradient)
+    forward, lose, backward = _forward(F, cut), _lose(F, cut, loss, gradient), _backward(F, cut, gradient)
     take_input, none, kind, height, threads = take_one(F), np.uint64(0), number(F), cut.rows, cut.threads
-    numbers, many = held.room(cut), cut.down * cut.across
+    fetch_first, room, count = _fetch_first(F, cut, gradient), cut.room, cut.down * cut.across
 
     @kernel(cut.threads, F, cut, loss, gradient)
     def all_layers(
         parameters, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses, hits,
         partial, s,
     ):  # fmt: skip
-        memory = cuda.shared.array(numbers, kind, ALIGNED)
-        sums = cuda.local.array(many, kind)
+        memory, sums = cuda.shared.array(room, kind, ALIGNED), cuda.local.array(count, kind)
         (first, batch), block = batch_of(state, s), U(cuda.blockIdx.x)
-        mine = block * held.lines(parameters.size)
+        step = Step(
+            parameters, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses, hits,
+            partial, s, first, batch,
+        )  # fmt: skip
+        mine = block * held.whole_lines(parameters.size)
         for m0 in range(U(block * U(height)), batch, U(U(cuda.gridDim.x) * U(height))):
-            lines = U(min(U(height), batch - m0))
+            rows = Rows(U(m0), U(min(U(height), batch - m0)), mine, m0 != block * U(height))
             if edges[0] != none:
                 width = table[0, IN]
-                for e in range(U(cuda.threadIdx.x), U(lines * width), U(threads)):
+                for e in range(U(cuda.threadIdx.x), U(rows.count * width), U(threads)):
                     row, c = U(m0 + U(e) // width), U(U(e) % width)
                     take_input(inputs, buffer, table, edges, scales, order, state, s, first, row, c)
                 cuda.syncthreads()
-            forward(
-                parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, U(m0), lines, memory,
-                sums,
-            )  # fmt: skip
-            begin(parameters, inputs, buffer, table, order, first, U(table.shape[0] - 1), U(m0), lines, memory)
-            lose(
-                targets, target_row, buffer, table, slopes, order, state, losses, hits, s, first, batch, U(m0), lines,
-                memory,
-            )  # fmt: skip
-            cuda.syncthreads()
-            backward(
-                parameters, inputs, buffer, table, slopes, edges, scales, order, state, s, first, U(m0), lines, memory,
-                partial, mine, m0 != block * U(height), sums,
-            )  # fmt: skip
+            forward(step, rows, memory, sums)
+            fetch_first(step, rows, U(table.shape[0] - 1), memory)
+            lose(step, rows, memory)
+            backward(step, rows, memory, sums)
             cuda.syncthreads()
 
     return all_layers

@@ -1,4 +1,4 @@
-"""What a block does with its rows in shared memory: it copies tiles there, and multiplies them in three ways.
+"""How a block holds rows of a narrow network in shared memory, and the three products that it makes of them there.
 
 The rows' numbers of one layer (outputs, then deltas) are at the beginning of the memory, the tile that they are
 multiplied with behind them: weights, or for the gradient of weights the rows of the layer before. Both lie there row by
@@ -17,7 +17,7 @@ from fastnn.cuda import head
 from fastnn.cuda.products import repeated
 from fastnn.cuda.shapes import BLOCKS, PAD
 from fastnn.cuda.target import SIMULATED, cuda, device, number
-from fastnn.cuda.vectors import copy_number, copy_vector, in_vector, load, store
+from fastnn.cuda.vectors import in_vector, load
 from fastnn.runner import Architecture
 
 TERMS = 4 if SIMULATED else 16  # that are multiplied without a loop: sums are padded with zeros to a multiple of them
@@ -40,8 +40,32 @@ class Cut(NamedTuple):
     across: int
 
     @property
+    def threads_down(self) -> int:
+        return self.rows // self.down
+
+    @property
+    def threads_across(self) -> int:
+        return self.columns // self.across
+
+    @property
     def threads(self) -> int:
-        return self.rows // self.down * (self.columns // self.across)
+        return self.threads_down * self.threads_across
+
+    @property
+    def stride(self) -> int:
+        """From a row in shared memory to the next."""
+        return self.columns + PAD
+
+    @property
+    def tile(self) -> int:
+        """Where the tile begins in shared memory."""
+        return self.rows * self.stride
+
+    @property
+    def room(self) -> int:
+        """Numbers of shared memory for rows and tile."""
+        rows, columns, slab, *_ = self
+        return self.tile + max(slab * (columns + PAD), columns * (slab + PAD), rows * (rows + PAD))
 
 
 # By the widest layer and the length of the batch: few rows leave fewer multiprocessors without any (batch 128 has 16
@@ -80,19 +104,8 @@ def blocks(cut: Cut, batch: int) -> int:
     return min(BLOCKS, -(-batch // cut.rows))
 
 
-def behind(cut: Cut) -> int:
-    """Where the tile begins in shared memory."""
-    return cut.rows * (cut.columns + PAD)
-
-
-def room(cut: Cut) -> int:
-    """Numbers of shared memory for rows and tile."""
-    rows, columns, slab, *_ = cut
-    return behind(cut) + max(slab * (columns + PAD), columns * (slab + PAD), rows * (rows + PAD))
-
-
 @device
-def lines(numbers):
+def whole_lines(numbers):
     """`numbers`, or as many as begin at the next line of the cache."""
     return U((U(numbers) + U(31)) // U(32) * U(32))
 
@@ -104,98 +117,29 @@ def padded(terms):
 
 
 @lru_cache
-def bring(F: type, cut: Cut, tall: int, wide: int, deep: bool) -> Any:
-    """The function that begins to copy a tile of a matrix to shared memory, in rows of `wide` numbers and PAD more.
-
-    memory[start ..] <- lines `line` .. and columns `column` .. of x, whose lines have `row` numbers each: `lines` times
-    `columns`, `tall` times `wide` at most. The terms of sums (the columns if `deep`) are `padded` with zeros. Where
-    `gathered`, the line l is order[l] in x.
-    """
-    V, threads = in_vector(F), cut.threads
-    across = min(wide // V, threads)  # threads beside each other
-    down = threads // across
-    count, next_row = -(-tall // down), down * (wide + PAD)
-
-    @device
-    def copy(memory, start, x, row, whole, order, gathered, line, column, lines, columns):
-        places = cuda.local.array(count, np.uint32)
-        c, low, long = U(U(cuda.threadIdx.x) % U(across) * U(V)), lines, columns
-        if deep:
-            long = padded(columns)
-        else:
-            low = padded(lines)
-        r = U(U(cuda.threadIdx.x) // U(across))
-        for i in range(count):
-            places[i] = U(line + r + U(i * down))
-            if gathered:
-                places[i] = U(order[places[i]]) if r + U(i * down) < lines else U(0)
-        while c < long:
-            here, at = U(columns - c) if c < columns else U(0), U(start + r * U(wide + PAD) + c)
-            if whole:
-                for i in range(count):
-                    if r + U(i * down) < low:
-                        there = r + U(i * down) < lines and here > U(0)
-                        copy_vector(memory, U(at + U(i * next_row)), x, U(places[i] * row + column + c), there)
-            else:
-                k = r
-                while k < low:
-                    there, place = k < lines and here > U(0), U(line + k)
-                    if gathered and there:
-                        place = U(order[place])
-                    for j in range(V):
-                        copy_number(
-                            memory, U(start + k * U(wide + PAD) + c + U(j)), x, U(place * row + column + c + U(j)),
-                            there and U(j) < here,
-                        )  # fmt: skip
-                    k = U(k + U(down))
-            c = U(c + U(across * V))
-
-    return copy
-
-
-@lru_cache
-def put(F: type, count: int) -> Any:
-    """The function array[at ..] <- the first `here` of `count` numbers, by vectors if rows have whole ones."""
-    V = in_vector(F)
-
-    @device
-    def put(array, at, here, whole, numbers, begin):
-        if whole:
-            for j in range(0, count, V):
-                if U(j) < here:
-                    store(array, U(at + U(j)), numbers, begin + j)
-        else:
-            for j in range(count):
-                if U(j) < here:
-                    array[at + U(j)] = numbers[begin + j]
-
-    return put
-
-
-@lru_cache
-def own(cut: Cut) -> tuple[Any, Any]:
-    """down() and across(): the thread's place among those that share the columns, and the rows, of a product.
+def thread_place(cut: Cut) -> tuple[Any, Any]:
+    """thread_row() and thread_column(): the thread's place among those down and across a product.
 
     A warp has 4 times 8 of them: the vectors that it reads at once then meet no bank twice, and a warp beyond the
     columns of a layer has nothing to do. Neighbors share their columns: of 16 threads each vector is read once only if
     two that are side by side, or one apart, want the same.
     """
-    down, across = cut.rows // cut.down, cut.columns // cut.across
+    down, across = cut.threads_down, cut.threads_across
     near, tall = min(across, 8), min(down, 4)
     lanes, warps, pair = near * tall, across // near, 2 - tall % 2
 
     @device
-    def down_of():
+    def thread_row():
         thread = U(cuda.threadIdx.x)
         lane = U(thread % U(lanes))
         return U(thread // U(lanes * warps) * U(tall) + lane // U(pair * near) * U(pair) + lane % U(pair))
 
     @device
-    def across_of():
+    def thread_column():
         thread = U(cuda.threadIdx.x)
         return U(thread // U(lanes) % U(warps) * U(near) + thread % U(lanes) // U(pair) % U(near))
 
-    return down_of, across_of
+    return thread_row, thread_column
 
 
 def _over(some: Any, at_once: int, step_a: int, step_b: int) -> Any:
@@ -219,30 +163,30 @@ def _over(some: Any, at_once: int, step_a: int, step_b: int) -> Any:
 def forward(F: type, cut: Cut) -> Any:
     """The function (memory, first, terms, sums): adds rows times tile, from the rows' column `first` on.
 
-    A thread's rows are down() + i * (number of threads down), its columns across() times so many + j.
+    A thread's rows are thread_row() + i * threads_down, its columns thread_column() * across + j.
     """
     V, kind, rows, columns = in_vector(F), number(F), cut.down, cut.across
-    (down_of, across_of), wide, tile = own(cut), cut.columns + PAD, behind(cut)
-    apart, left = cut.rows // rows * wide, rows * V
+    (thread_row, thread_column), stride, tile, left = thread_place(cut), cut.stride, cut.tile, rows * V
+    next_row = cut.threads_down * stride
 
     @device
     def some(memory, a, b, within, sums):
         x, y = cuda.local.array(left, kind), cuda.local.array(columns, kind)
         for i in range(rows):
-            load(memory, a + np.uint64(i * apart), x, i * V)
+            load(memory, a + np.uint64(i * next_row), x, i * V)
         for k in range(V):
             for j in range(0, columns, V):
-                load(memory, b + np.uint64(k * wide + j), y, j)
+                load(memory, b + np.uint64(k * stride + j), y, j)
             for i in range(rows):
                 for j in range(columns):
                     sums[i * columns + j] += x[i * V + k] * y[j]
 
-    multiply = _over(some, V, 1, wide)
+    multiply = _over(some, V, 1, stride)
 
     @device
     def add(memory, first, terms, sums):
-        a = np.uint64(down_of() * U(wide) + first)
-        b = np.uint64(U(tile) + across_of() * U(columns))
+        a = np.uint64(thread_row() * U(stride) + first)
+        b = np.uint64(U(tile) + thread_column() * U(columns))
         multiply(memory, a, b, terms, sums)
 
     return add
@@ -252,20 +196,20 @@ def forward(F: type, cut: Cut) -> Any:
 def backward(F: type, cut: Cut) -> Any:
     """The function (memory, first, terms, sums): adds rows times transposed tile, whose rows have `slab` numbers.
 
-    Rows as in `forward`; a thread's columns are across() + j * (number of threads across).
+    Rows as in `forward`; a thread's columns are thread_column() + j * threads_across.
     """
     V, kind, rows, columns = in_vector(F), number(F), cut.down, cut.across
-    (down_of, across_of), wide, deep, tile = own(cut), cut.columns + PAD, cut.slab + PAD, behind(cut)
-    apart, beside = cut.rows // rows * wide, cut.columns // columns * deep
+    (thread_row, thread_column), stride, deep, tile = thread_place(cut), cut.stride, cut.slab + PAD, cut.tile
+    next_row, next_column = cut.threads_down * stride, cut.threads_across * deep
     left, right = rows * V, columns * V
 
     @device
     def some(memory, a, b, within, sums):
         x, y = cuda.local.array(left, kind), cuda.local.array(right, kind)
         for i in range(rows):
-            load(memory, a + np.uint64(i * apart), x, i * V)
+            load(memory, a + np.uint64(i * next_row), x, i * V)
         for j in range(columns):
-            load(memory, b + np.uint64(j * beside), y, j * V)
+            load(memory, b + np.uint64(j * next_column), y, j * V)
         for k in range(V):
             for i in range(rows):
                 for j in range(columns):
@@ -275,8 +219,8 @@ def backward(F: type, cut: Cut) -> Any:
 
     @device
     def add(memory, first, terms, sums):
-        a = np.uint64(down_of() * U(wide) + first)
-        b = np.uint64(U(tile) + across_of() * U(deep))
+        a = np.uint64(thread_row() * U(stride) + first)
+        b = np.uint64(U(tile) + thread_column() * U(deep))
         multiply(memory, a, b, terms, sums)
 
     return add
@@ -286,30 +230,30 @@ def backward(F: type, cut: Cut) -> Any:
 def gradient(F: type, cut: Cut) -> Any:
     """The function (memory, terms, sums): adds transposed tile times rows, a term a row.
 
-    The tile has `rows` columns; of them a thread has vectors down() + (number of threads down) * i. Its columns of the
-    rows are those of `forward`.
+    The tile has `rows` columns; of them a thread has vectors thread_row() + i * threads_down. Its columns of the rows
+    are those of `forward`.
     """
     V, kind, rows, columns = in_vector(F), number(F), cut.down, cut.across
-    (down_of, across_of), wide, deep, tile = own(cut), cut.columns + PAD, cut.rows + PAD, behind(cut)
-    apart = cut.rows // rows
+    (thread_row, thread_column), stride, deep, tile = thread_place(cut), cut.stride, cut.rows + PAD, cut.tile
+    next_row = cut.threads_down
 
     @device
     def some(memory, a, b, within, sums):
         x, y = cuda.local.array(rows, kind), cuda.local.array(columns, kind)
         for i in range(0, rows, V):
-            load(memory, a + np.uint64(i * apart), x, i)
+            load(memory, a + np.uint64(i * next_row), x, i)
         for j in range(0, columns, V):
             load(memory, b + np.uint64(j), y, j)
         for i in range(rows):
             for j in range(columns):
                 sums[i * columns + j] += x[i] * y[j]
 
-    multiply = _over(some, 1, deep, wide)
+    multiply = _over(some, 1, deep, stride)
 
     @device
     def add(memory, terms, sums):
-        a = np.uint64(U(tile) + down_of() * U(V))
-        b = np.uint64(across_of() * U(columns))
+        a = np.uint64(U(tile) + thread_row() * U(V))
+        b = np.uint64(thread_column() * U(columns))
         multiply(memory, a, b, terms, sums)
 
     return add

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import held, weights
+from fastnn.cuda import fetch, held, weights
 from fastnn.cuda.held import Cut
-from fastnn.cuda.phases import GATHERED, IN, OUT, READ, SLOT, WEIGHT, batch_of
-from fastnn.cuda.shapes import PAD
+from fastnn.cuda.phases import IN, OUT, SLOT, WEIGHT, batch_of
 from fastnn.cuda.target import SIMULATED, cuda, device, kernel, number
-from fastnn.cuda.vectors import aligned, commit, in_vector
+from fastnn.cuda.vectors import aligned, in_vector, moving, wait
 from fastnn.runner import Architecture
 
 COLUMNS, SHARES = (2, 2) if SIMULATED else (32, 8)  # parameters of a block, and threads that share the sum of each
@@ -39,49 +38,77 @@ def size(architecture: Architecture, batch: int, parameters: int) -> int:
 
 @lru_cache
 def of_rows(F: type, cut: Cut) -> Any:
-    """The functions `ask`, which begins to copy what a layer read of the block's rows, and `leave`: the gradient."""
-    height, columns, _, down, across = cut
-    multiply, (down_of, across_of) = held.gradient(F, cut), held.own(cut)
-    copy = held.bring(F, cut, height, height, False)
-    V, zero, wide, apart, threads = in_vector(F), F(0), columns + PAD, height // down, cut.threads
-    put, kind, behind = held.put(F, across), number(F), held.behind(cut)
+    """The function for a layer's gradient over the block's rows, whose deltas are in shared memory: dW = x^T d, a tile
+    after the other, and db, the sum of d. The first tile of x is on its way (`fetch.gradient`); where there is a layer
+    before, the weights for its deltas are in the end."""
+    height, down, across = cut.rows, cut.down, cut.across
+    fetch_tile, fetch_weights, multiply = fetch.gradient(F, cut), fetch.backward(F, cut), held.gradient(F, cut)
+    (_, thread_column), zero, count = held.thread_place(cut), F(0), down * across
+    store, add_bias = _storing(F, cut), _adding_bias(F, cut)
 
     @device
-    def ask(inputs, buffer, table, order, first, layer, column, m0, lines, memory):
-        fan_in, gathered = table[layer, IN], table[layer, GATHERED] != U(0)
-        x = inputs if gathered else buffer[table[layer, READ] :]
-        copy(
-            memory, U(behind), x, fan_in, aligned(x, fan_in), order[first:], gathered, m0, column, lines,
-            U(min(U(height), fan_in - column)),
-        )  # fmt: skip
-        commit()
+    def gradient(step, rows, layer, memory, sums):
+        fan_in, c, column = step.table[layer, IN], U(thread_column() * U(across)), U(0)
+        while column < fan_in:
+            for i in range(count):
+                sums[i] = zero
+            wait(0)
+            cuda.syncthreads()
+            if c < step.table[layer, OUT]:
+                multiply(memory, held.padded(rows.count), sums)
+            cuda.syncthreads()
+            later = U(column + U(height))
+            if later < fan_in:
+                fetch_tile(step, rows, layer, later, memory)
+            elif layer > U(0):
+                fetch_weights(step, layer, U(0), memory)
+            store(step, rows, layer, column, sums)
+            column = later
+        add_bias(step, rows, layer, memory)
+
+    return gradient
+
+
+@lru_cache
+def _storing(F: type, cut: Cut) -> Any:
+    """The function that adds a tile of dW, lines `column` .. of it, to the block's partial sums."""
+    down, across, V, kind = cut.down, cut.across, in_vector(F), number(F)
+    (thread_row, thread_column), next_row, write = held.thread_place(cut), cut.threads_down * V, moving(F, across)[1]
 
     @device
-    def leave(partial, mine, again, table, layer, column, sums):
-        g, c = cuda.local.array(across, kind), U(across_of() * U(across))
-        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
-        whole, here = aligned(partial, fan_out) and weight % U(V) == U(0), U(fan_out - c) if c < fan_out else U(0)
+    def store(step, rows, layer, column, sums):
+        partial, g, c = step.partial, cuda.local.array(across, kind), U(thread_column() * U(across))
+        fan_in, fan_out, weight = step.table[layer, IN], step.table[layer, OUT], step.table[layer, WEIGHT]
+        whole, left = aligned(partial, fan_out) and weight % U(V) == U(0), U(fan_out - c) if c < fan_out else U(0)
         for i in range(down):
-            m = U(column + down_of() * U(V) + U(i // V * apart * V + i % V))
-            if m < fan_in and here > U(0):
-                at = U(mine + weight + m * fan_out + c)
+            m = U(column + thread_row() * U(V) + U(i // V * next_row + i % V))
+            if m < fan_in and left > U(0):
+                at = U(rows.partial + weight + m * fan_out + c)
                 for j in range(across):
                     g[j] = sums[i * across + j]
-                    if again and U(j) < here:
+                    if rows.again and U(j) < left:
                         g[j] += partial[at + U(j)]
-                put(partial, at, here, whole, g, 0)
+                write(partial, at, left, whole, g, 0)
+
+    return store
+
+
+@lru_cache
+def _adding_bias(F: type, cut: Cut) -> Any:
+    """The function that adds db to the block's partial sums, a thread a column."""
+    height, stride, threads, zero = cut.rows, cut.stride, cut.threads, F(0)
 
     @device
-    def of_bias(partial, mine, again, table, layer, memory):
-        fan_out = table[layer, OUT]
-        bias = U(mine + table[layer, WEIGHT] + table[layer, IN] * fan_out)
+    def add_bias(step, rows, layer, memory):
+        partial, fan_out = step.partial, step.table[layer, OUT]
+        bias = U(rows.partial + step.table[layer, WEIGHT] + step.table[layer, IN] * fan_out)
         for c in range(U(cuda.threadIdx.x), fan_out, U(threads)):
-            total = partial[bias + c] if again else zero
+            total = partial[bias + c] if rows.again else zero
             for r in range(height):
-                total += memory[U(r * wide) + c]
+                total += memory[U(r * stride) + c]
             partial[bias + c] = total
 
-    return ask, multiply, leave, of_bias
+    return add_bias
 
 
 def blocks(parameters: int) -> int:
@@ -104,7 +131,7 @@ def add(F: type, rule: str | None, slots: int) -> Any:
         got, g, old = cuda.local.array(TOGETHER, kind), cuda.local.array((1, 1), kind), cuda.local.array(3, kind)
         thread = U(cuda.threadIdx.x)
         at, share = U(U(cuda.blockIdx.x) * U(COLUMNS) + thread % U(COLUMNS)), U(thread // U(COLUMNS))
-        numbers = held.lines(target.size)
+        numbers = held.whole_lines(target.size)
         count = U(min(U(partial.size) // numbers, (batch_of(state, s)[1] + rows - U(1)) // rows))
         total = zero
         if at < U(target.size):

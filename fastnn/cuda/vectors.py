@@ -8,10 +8,12 @@ but the last n have arrived. What other threads copied is there after a barrier 
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from fastnn.cuda.target import SIMULATED
+from fastnn.cuda.target import SIMULATED, device
 
 BYTES = 16
 
@@ -230,3 +232,37 @@ else:
             return context.get_dummy_value()
 
         return types.void(groups), codegen
+
+
+@lru_cache
+def moving(F: type, count: int) -> tuple[Any, Any]:
+    """read(array, at, left, whole, into, place) and write(array, at, left, whole, values, place) of `count` numbers.
+
+    `left` is how many there are from `at` to the end of their row, one at least; where rows are `whole` vectors they go
+    by these.
+    """
+    V, U, vectors = in_vector(F), np.uint32, count % in_vector(F) == 0
+
+    @device
+    def read(array, at, left, whole, into, place):
+        if vectors and whole:
+            for j in range(0, count, V):
+                if j == 0 or U(j) < left:
+                    load(array, U(at + U(j)), into, place + j)
+        else:
+            for j in range(count):
+                if U(j) < left:
+                    into[place + j] = array[at + U(j)]
+
+    @device
+    def write(array, at, left, whole, values, place):
+        if vectors and whole:
+            for j in range(0, count, V):
+                if j == 0 or U(j) < left:
+                    store(array, U(at + U(j)), values, place + j)
+        else:
+            for j in range(count):
+                if U(j) < left:
+                    array[at + U(j)] = values[place + j]
+
+    return read, write

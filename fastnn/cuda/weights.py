@@ -34,7 +34,7 @@ from fastnn.cuda.phases import (
 from fastnn.cuda.products import place, product
 from fastnn.cuda.shapes import BLOCKS, Shape, room, shapes
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number
-from fastnn.cuda.vectors import aligned, in_vector, load, store
+from fastnn.cuda.vectors import aligned, in_vector, load, moving
 
 U = np.uint32
 GRADIENT = True, False  # which factors of a product are transposed: x^T dz
@@ -142,25 +142,7 @@ def put(F: type, rule: str | None, slots: int, count: int, step: int) -> tuple[A
     the gradients g[i, j ..].
     """
     update: Any = formulas.rule(rule, F) if rule is not None and slots else None
-    zero, V, kept = F(0), in_vector(F), 0 if rule is None else 1 + slots
-
-    @device
-    def read(array, at, left, whole, into, place):
-        if step == V and whole:
-            load(array, at, into, place)
-        else:
-            for j in range(step):
-                if U(j) < left:
-                    into[place + j] = array[at + U(j)]
-
-    @device
-    def write(array, at, left, whole, values, place):
-        if step == V and whole:
-            store(array, at, values, place)
-        else:
-            for j in range(step):
-                if U(j) < left:
-                    array[at + U(j)] = values[place + j]
+    zero, kept, (read, write) = F(0), 0 if rule is None else 1 + slots, moving(F, step)
 
     @device
     def take(target, m, v, at, left, whole, old, place):
