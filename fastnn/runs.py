@@ -14,7 +14,6 @@ The folders are in $FASTNN_RUNS, else in the user's data folder (`platformdirs`)
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import math
 import os
@@ -25,7 +24,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from io import StringIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -144,18 +143,14 @@ class RunFolder:
         history, first = trainer.history, self._rows
         if self.problem or len(history.loss) <= first:
             return
-        lines = StringIO()
-        writer = csv.writer(lines, lineterminator="\n")
-        for number in range(first, len(history.loss)):
-            values = [
-                getattr(history, name)[number] if number < len(getattr(history, name)) else None
-                for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-            ]
-            step = (number + 1) * trainer.steps_per_epoch
-            row = (number + 1, step, *values, float(snapshot.learning_rate), float(snapshot.seconds))
-            writer.writerow("" if value is None else repr(value) for value in row)
+        columns = [map(repr, getattr(history, name)[first:]) for name in COLUMNS[2:6]]
+        end = f"{float(snapshot.learning_rate)!r},{float(snapshot.seconds)!r}\n"
+        lines = [
+            f"{epoch},{epoch * trainer.steps_per_epoch},{','.join(values)},{end}"
+            for epoch, values in enumerate(zip_longest(*columns, fillvalue=""), first + 1)
+        ]
         with open(self.path / METRICS, "a", encoding="utf-8", newline="") as file:
-            file.write(lines.getvalue())
+            file.write("".join(lines))
         self._rows = len(history.loss)
 
     def _save(self, trainer: Any) -> None:

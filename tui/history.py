@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from typing import overload
 
 import numpy as np
@@ -95,16 +96,20 @@ class Recent:
     def __len__(self) -> int:
         return self._forgotten + len(self._values)
 
+    def __iter__(self) -> Iterator[float]:
+        """All values, NaN for each that is forgotten."""
+        return chain(repeat(math.nan, self._forgotten), self._values)
+
     @overload
     def __getitem__(self, at: int) -> float: ...
     @overload
     def __getitem__(self, at: slice) -> Recent: ...
     def __getitem__(self, at: int | slice) -> float | Recent:
-        """A value by its number among all, NaN for one that is forgotten; or the column as it was, `[:count]`."""
+        """A value by its number among all (NaN: forgotten), or a part of the column, such as it was, `[:count]`."""
         if isinstance(at, slice):
-            count = slice(at.stop).indices(len(self))[1]
-            kept = self._values[: max(0, count - self._forgotten)]
-            return Recent(kept, forgotten=min(count, self._forgotten), most=self._most)
+            first, end, _ = slice(at.start, at.stop).indices(len(self))
+            kept = self._values[max(0, first - self._forgotten) : max(0, end - self._forgotten)]
+            return Recent(kept, forgotten=max(0, min(end, self._forgotten) - first), most=self._most)
         number = at if at >= 0 else at + len(self)
         if not 0 <= number < len(self):
             raise IndexError(f"{at}: expected a number below {len(self)}")

@@ -68,3 +68,6 @@ def test_a_column_counts_all_values_and_forgets_the_oldest():
         assert len(back) == count and (not count or back[-1] == count - 1 or math.isnan(back[-1]))
         back.append(-1.0)
         assert len(back) == count + 1 and back[count] == -1 and len(column) == 100
+    assert list(column[97:]) == [97, 98, 99] and list(column[97:98]) == [97]
+    late = list(column[90:])
+    assert len(late) == 10 and math.isnan(late[0]) and late[-1] == 99
