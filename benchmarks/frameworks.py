@@ -48,7 +48,7 @@ def start(work: Work, seed: int = 0) -> Weights:
 def fastnn_engine(
     work: Work, weights: Weights, x: np.ndarray, y: np.ndarray, optimizer: str, threads: int | None = None
 ) -> Contender:
-    """One call of the engine for all epochs; `Network.fit` makes one for each 35 ms."""
+    """One call of the engine for all epochs; `Network.fit` makes one for each 50 ms."""
     net = fnn.Network(list(work.sizes), activation=work.activation)
     for layer, (w, b) in zip(net.layers, weights, strict=True):
         layer.weight, layer.bias = w, b

@@ -1,4 +1,4 @@
-"""Training in chunks: each is one compiled call of 20 to 50 ms, and between two of them commands take effect.
+"""Training in chunks: each is one compiled call of some 50 ms, and between two of them commands take effect.
 
 The same loop serves scripts (`Network.fit`), the command line and the terminal UI.
 """
@@ -25,7 +25,7 @@ from fastnn.watch import KINDS, Watch
 
 __all__ = ["Histogram", "History", "LayerSnapshot", "Snapshot", "State", "Trainer"]
 
-CHUNK_SECONDS = 0.035
+CHUNK_SECONDS = 0.05  # between two a millisecond goes by, in which nothing trains
 MOST_STEPS = 50_000  # in a chunk: bounds its arrays
 
 

@@ -206,7 +206,7 @@ def test_state_before_and_after() -> None:
 
 @pytest.mark.parametrize("per_step", [1e-5, 1e-3, 1.0])
 def test_chunks_grow_to_their_time(per_step: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock that ticks by the step, chunks grow eightfold at most, up to 20 to 50 ms, and never beyond."""
+    """With a clock that ticks by the step, chunks grow eightfold at most, up to 50 ms, and never beyond."""
     run = trainer(validation=None)
     monkeypatch.setattr(
         training, "time", SimpleNamespace(perf_counter=lambda: run.current_step * per_step, monotonic=lambda: 0.0)
@@ -217,7 +217,7 @@ def test_chunks_grow_to_their_time(per_step: float, monkeypatch: pytest.MonkeyPa
     full = steps[4:-1] if per_step < 1e-3 else steps[3:-1]
     assert len(full) > 0
     if per_step < 0.05:
-        assert all(0.020 <= n * per_step <= 0.050 for n in full)
+        assert all(0.030 <= n * per_step <= 0.050 for n in full)
     else:
         assert set(full) == {1}
 
@@ -238,5 +238,5 @@ def test_chunk_shrinks_after_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None
         last = snapshot.step
         if len(sizes) == 8:
             slow[0] = 5.0
-    assert sizes[7] == sizes[8] and sizes[8] in (34, 35)
-    assert len(sizes) > 20 and set(sizes[9:-1]) <= {6, 7}
+    assert sizes[7] == sizes[8] and sizes[8] in (49, 50)
+    assert len(sizes) > 20 and set(sizes[9:-1]) <= {9, 10}

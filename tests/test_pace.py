@@ -9,7 +9,7 @@ import pytest
 
 from fastnn.cpu.pace import SHARE, WINS, Pace
 
-CHUNK = 0.035  # seconds, as a trainer's are
+CHUNK = 0.05  # seconds, as a trainer's are
 Times = Callable[[int, float], float]  # seconds of a step with so many workers, at a time
 
 

@@ -31,7 +31,7 @@ from tui.theme import THEMES
 from tui.view import Backend, View
 from tui.web import serve
 
-# The training thread needs the interpreter between two chunks of 35 ms: with Python's own 5 ms it waited so long for
+# The training thread needs the interpreter between two chunks: with Python's own 5 ms it waited so long for
 # the drawing to let go of it that training with the screen open ran at 94 %. With 0.5 ms a training that waits as for a
 # GPU, a dozen calls a chunk, lost 8.5 % to 18 frames a second; with 0.1 ms 5.6 %.
 SWITCH_SECONDS = 0.0001
