@@ -55,6 +55,24 @@ def test_the_others_learn_as_the_formulas_say(optimizer: fnn.SGD | fnn.Adam) -> 
     np.testing.assert_allclose(net.parameters, reference.flat(layers), rtol=1e-9, atol=1e-12)
 
 
+def test_masks_before_and_behind_a_recurrent_layer() -> None:
+    """Their places among the parameters come after those of recurrent weights, too."""
+    masks, x = [fnn.masks.random(*sides, 0.4, seed=4) for sides in ((4, 6), (5, 8))], X.reshape(60, 3, 4)
+
+    def stack(first: Any, second: Any) -> list[Any]:
+        recurrent = fnn.Recurrent(5)
+        return [fnn.Input(4), fnn.Dense(6, "tanh", mask=first), recurrent, fnn.Dense(8, mask=second), fnn.Dense(3)]
+
+    net, plain, connected = (fnn.Network(stack(*pair), dtype="float64") for pair in (masks, (None, None), (None, None)))
+    plain.parameters[:], connected.parameters[:] = net.parameters, 1
+    for number, mask in zip((0, 2), masks, strict=True):
+        connected.layers[number].weight[:] = mask
+    wanted = plain.gradient(x, Y) * connected.parameters
+    np.testing.assert_allclose(net.gradient(x, Y), wanted, rtol=1e-10, atol=1e-14)
+    net.fit(x, Y, optimizer=fnn.Adam(0.01), epochs=2, batch_size=20)
+    assert ((net.parameters != 0) == connected.parameters).all()
+
+
 def test_gradient_is_zero_at_masked_places() -> None:
     net = network()
     wanted = reference.gradient(reference.copied(net), X, Y, "cross_entropy")[1]

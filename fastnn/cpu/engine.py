@@ -179,7 +179,7 @@ class Runner(BaseRunner):
             firsts=np.zeros(2, np.int64),
             loss=loss,
             transpose=transpose_address(F),
-            mask=plan.mask(sizes, self.architecture.masks),
+            mask=plan.mask(sizes, self.architecture.masks, self.architecture.loops),
             clear=blocks.clear(F) if any(mask is not None for mask in self.architecture.masks) else 0,
             update=update,
             clip=clip,

@@ -86,11 +86,11 @@ def offsets(sizes: Sequence[int], loops: Sequence[Loop | None] = ()) -> tuple[np
     return np.array(weight, np.int64), np.array(bias, np.int64), n
 
 
-def mask(sizes: tuple[int, ...], masks: tuple[np.ndarray | None, ...]) -> np.ndarray:
+def mask(sizes: tuple[int, ...], masks: tuple[np.ndarray | None, ...], loops: Sequence[Loop | None] = ()) -> np.ndarray:
     """The layers' masks laid out like the parameters: 0 where a weight is fixed at 0; empty where no layer has one."""
     if all(each is None for each in masks):
         return np.zeros(0, np.uint8)
-    weight, _, count = offsets(sizes)
+    weight, _, count = offsets(sizes, loops)
     flat = np.ones(count, np.uint8)
     for start, each in zip(weight, masks, strict=True):
         if each is not None:

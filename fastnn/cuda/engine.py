@@ -49,7 +49,7 @@ class Runner(BaseRunner):
         self._taken = self.taken(self.batch)
         self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // self._taken))
         layout.check_sizes(*data, *(validation or ()), self.parameters)
-        self._mask = plan.mask(sizes, architecture.masks)
+        self._mask = plan.mask(sizes, architecture.masks, architecture.loops)
         self._changed: Any = None
         allocated("training", lambda take: self._take(take, data, validation, loss))
         self._prepare_change()
