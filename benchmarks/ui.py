@@ -12,7 +12,8 @@ What it prints, each as a line of JSON:
   memory   growth of the process over `--seconds` of training on screen, in megabytes; half an hour beside other work:
            `python -m benchmarks.ui memory --threads 1 --seconds 1800 --limit 2000`
 A part of them: `python -m benchmarks.ui rate --threads 1`. Rate, lag and key with another mode open, by its key, or on
-other data: `python -m benchmarks.ui rate --mode 3 --data spirals`. All but start on a GPU: `--device cuda`.
+other data: `python -m benchmarks.ui rate --mode 3 --data spirals`. All but start on a GPU: `--device cuda`; or with a
+training that only waits as for one, on a machine that has none, and processors to spare: `--device waits`.
 """
 
 from __future__ import annotations
@@ -32,15 +33,37 @@ import time
 from array import array
 from typing import Any
 
+import numpy as np
+
 SIZE = (160, 45)
 MODE, DATA = os.environ.get("FASTNN_UI_MODE", "1"), os.environ.get("FASTNN_UI_DATA", "digits")
 DEVICE = os.environ.get("FASTNN_UI_DEVICE", "cpu")
 CONFIG: dict[str, Any] = {
-    "data": DATA, "layers": (128, 64), "learning_rate": 0.001, "epochs": 1_000_000, "device": DEVICE
+    "data": DATA, "layers": (128, 64), "learning_rate": 0.001, "epochs": 1_000_000,
+    "device": "cpu" if DEVICE == "waits" else DEVICE,
 }  # fmt: skip
 
 
 # ---- inside the pseudo-terminal --------------------------------------------------------------------------------------
+
+
+def wait_for_steps() -> None:
+    """Have training wait where it would compute: 50 us a step, after a dozen calls that let go of Python's lock."""
+    from fastnn.cpu.engine import Runner
+    from fastnn.runner import Result
+    from tui.view import View
+
+    def call(self: Any, steps: int, table: Any, work: Any, workers: int, validation: Any) -> Result:
+        ends = time.perf_counter() + steps * 50e-6
+        self._rounded(table)
+        result = Result(np.full(steps, 0.5), np.zeros(steps), self._rows(steps), validation, False)
+        for _ in range(12):
+            os.sched_yield()
+        time.sleep(max(0.0, ends - time.perf_counter()))
+        return result
+
+    Runner.call = call  # type: ignore[method-assign]
+    View.crowded = property(lambda self: False)  # type: ignore[assignment,method-assign]
 
 
 def app_with(threads: int) -> Any:
@@ -54,6 +77,8 @@ def app_with(threads: int) -> Any:
 
 def child(part: str, threads: int, seconds: float, limit: float | None) -> dict[str, Any]:
     """One measurement with the screen open; the result goes to a file whose name is in the environment."""
+    if DEVICE == "waits":
+        wait_for_steps()
     app = app_with(threads)
     result: dict[str, Any] = {}
 
@@ -283,7 +308,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, help="of memory: train so many steps a second at most")
     parser.add_argument("--mode", default=MODE, choices=KEYS, help="the key of the mode that is open")
     parser.add_argument("--data", default=DATA, help="the data set that is trained on")
-    parser.add_argument("--device", default=DEVICE, choices=("cpu", "cuda"), help="what trains")
+    parser.add_argument("--device", default=DEVICE, choices=("cpu", "cuda", "waits"), help="what trains")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     threads = options.threads or [1, 2]
