@@ -47,7 +47,7 @@ U = np.uint32
 def _forward(F: type, cut: Cut) -> Any:
     """The function for the outputs of all layers; those of the last stay in shared memory."""
     columns, slab, across = cut.columns, cut.slab, cut.across
-    fetch_weights, multiply, finish = fetch.forward(F, cut), held.forward(F, cut), _outputs(F, cut)
+    fetch_weights, multiply, finish = fetch.forward(F, cut), held.forward(F, cut), _finish_outputs(F, cut)
     (_, thread_column), kind, zero, count = held.thread_place(cut), number(F), F(0), cut.down * cut.across
 
     @device
@@ -62,13 +62,13 @@ def _forward(F: type, cut: Cut) -> Any:
                 bias[j] = step.parameters[own + U(j)] if c + U(j) < fan_out else zero
             for i in range(count):
                 sums[i] = zero
-            for k0 in range(U(0), fan_in, U(slab)):
+            for k0 in range(U(0), fan_in, U(slab)):  # sums += x W, `slab` terms at a time
                 wait(0)
                 cuda.syncthreads()
                 if c < fan_out:
                     multiply(memory, U(k0 % U(columns)), padded(U(min(U(slab), fan_in - k0))), sums)
                 cuda.syncthreads()
-                later, line = U(layer), U(k0 + U(slab))
+                later, line = U(layer), U(k0 + U(slab))  # the next slab, or the first of the next layer
                 if line >= fan_in:
                     later, line = U(later + U(1)), U(0)
                 if later < layers:
@@ -80,7 +80,7 @@ def _forward(F: type, cut: Cut) -> Any:
 
 
 @lru_cache
-def _outputs(F: type, cut: Cut) -> Any:
+def _finish_outputs(F: type, cut: Cut) -> Any:
     """The function for y = f(x W + b) of a layer from a thread's sums: to the buffer and, after the next layer's
     dropout, to shared memory, where columns that the layer has not are 0."""
     down, across, stride, next_row = cut.down, cut.across, cut.stride, cut.threads_down
@@ -90,7 +90,7 @@ def _outputs(F: type, cut: Cut) -> Any:
     V, kind, zero, (thread_row, thread_column) = in_vector(F), number(F), F(0), held.thread_place(cut)
 
     @device
-    def outputs(step, rows, layer, bias, memory, sums):
+    def finish(step, rows, layer, bias, memory, sums):
         table, buffer, z, c = step.table, step.buffer, cuda.local.array(few, kind), U(thread_column() * U(across))
         fan_out, wrote, after, code = table[layer, OUT], table[layer, WROTE], table[layer, NEXT], table[layer, CODE]
         whole, slope, left = aligned(buffer, fan_out), step.slopes[layer], U(fan_out - c) if c < fan_out else U(0)
@@ -119,7 +119,7 @@ def _outputs(F: type, cut: Cut) -> Any:
                         memory[at] = drop(step, rows, U(layer + U(1)), memory[at], r, U(c + U(j)))
                         buffer[after + (rows.begin + r) * fan_out + c + U(j)] = memory[at]
 
-    return outputs
+    return finish
 
 
 @lru_cache
@@ -217,7 +217,7 @@ def _deltas(F: type, cut: Cut, gradient: bool) -> Any:
         read_outputs(step, rows, layer, y)
         for i in range(count):
             sums[i] = zero
-        while column < fan_out:
+        while column < fan_out:  # sums += d W^T, `slab` terms at a time
             wait(0)
             cuda.syncthreads()
             multiply(memory, column, padded(U(min(U(slab), fan_out - column))), sums)

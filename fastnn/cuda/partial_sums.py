@@ -49,7 +49,7 @@ def of_rows(F: type, cut: Cut) -> Any:
     @device
     def gradient(step, rows, layer, memory, sums):
         fan_in, c, column = step.table[layer, IN], U(thread_column() * U(across)), U(0)
-        while column < fan_in:
+        while column < fan_in:  # sums <- x^T d, `height` lines of W at a time
             for i in range(count):
                 sums[i] = zero
             wait(0)
