@@ -22,9 +22,11 @@ from fastnn.runner import Architecture
 
 TERMS = 4 if SIMULATED else 16  # that are multiplied without a loop: sums are padded with zeros to a multiple of them
 WIDEST = 128  # units of a layer but the inputs: wider ones have tiles for all multiprocessors
-# Multiplications of a row that take as long as two launches, which each hidden layer but one would have. Of an emulator
-# of sm_90's machine code: 784-128-10 at batch 64 47 us here and 27 layer by layer, 128-128-10 29 and 22,
-# 784-64-64-64-10 42 and 47, 64-64-64-64-10 28 and 40; not timed on a GPU.
+# Multiplications of a row that take as long as two launches, which each hidden layer but one would have; twice as many
+# where a multiprocessor has two blocks of rows, for a launch then takes twice as long, and both blocks hardly more than
+# one. Row phases by an emulator of sm_90's machine code, here and layer by layer, in us: 784-128-10 at batch 64 40 and
+# 20, at 1,024 40 and 24, at 2,048 46 and 42; 128-128-128-10 29 and 24, 29 and 27, 34 and 45; 784-128-128-10 48 and 30,
+# 48 and 34, 57 and 59. Not timed on a GPU.
 LAUNCHES = 36_000
 U = np.uint32
 
@@ -94,9 +96,9 @@ def cut_of(architecture: Architecture, batch: int) -> Cut | None:
     sizes, all_cuts = architecture.sizes, OF_SINGLE if np.dtype(architecture.F).itemsize == 4 else OF_DOUBLE
     cuts = next(cuts for cuts in (TINY if SIMULATED else all_cuts) if max(sizes[1:]) <= cuts[0].columns)
     cut = next((cut for cut in cuts if batch <= BLOCKS * cut.rows), cuts[-1])
-    few = cut is not cuts[-1] and cut is cuts[0]
+    few, turns = cut is not cuts[-1] and cut is cuts[0], -(-2 * batch // (BLOCKS * cut.rows))
     work = cut.columns * (sum(sizes[:-1]) + sum(sizes[2:]))
-    return None if few and head.takes(sizes) and work > LAUNCHES * (len(sizes) - 3) else cut
+    return None if few and head.takes(sizes) and work > LAUNCHES * turns * (len(sizes) - 3) else cut
 
 
 def blocks(cut: Cut, batch: int) -> int:
