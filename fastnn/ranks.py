@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import DeviceError
-from fastnn.runner import BaseRunner, Result
+from fastnn.runner import BaseRunner, Kept, Result
 
 NO_EPOCH = np.zeros((0, 2))  # results of validation, where there is none
 
@@ -38,6 +38,7 @@ class Shared(BaseRunner):
 
     def __init__(self, comm: Any, *args: Any, **options: Any) -> None:
         self._comm, self._rank, self._ranks = comm, comm.Get_rank(), comm.Get_size()
+        self._calls = self._owed = 0  # exchanges begun, in halves, of the steps for which the others wait for this rank
         super().__init__(*args, **options)
 
     def _take_memory(self, new: Callable[[int], np.ndarray]) -> None:
@@ -67,27 +68,45 @@ class Shared(BaseRunner):
         begin = self._rank * each + min(self._rank, left)
         return begin, begin + each + (self._rank < left)
 
-    def _steps(self, steps: int, rate: float) -> Result:
-        """The device's own, whose losses and hits are those of this rank's rows, as shares of the batch's.
+    def run(self, steps: int, rate: float) -> Result:
+        """As alone. A rank that fails goes on to exchange as often as the others wait for it: then all of them raise.
 
-        A rank that fails goes on to exchange as often as the others wait for it, and then all of them raise.
+        Another Ctrl-C meanwhile ends it at once, and leaves the others waiting.
         """
-        self._calls, failure = 0, None
+        self._calls, self._owed = 0, steps
         try:
-            result = super()._steps(steps, rate)
-        except BaseException as reason:  # noqa: BLE001  is raised when all know of it
-            failure = reason
-            if self._calls % 2:
-                self._give()
-            for _ in range(self._calls // 2, steps):
-                self._exchange()
-        failed = np.flatnonzero(gathered(self._comm, np.array([failure is not None])))
-        if failure is not None:
-            raise failure
+            return super().run(steps, rate)
+        except BaseException:
+            if self._owed:
+                if self._calls % 2:
+                    self._give()
+                for _ in range(self._calls // 2, self._owed):
+                    self._exchange()
+                self._tell(np.zeros((2, self._owed)), failed=True)
+            raise
+
+    def _begin_with(self, old: Kept | None, steps: int) -> Kept:
+        self._calls, self._owed = 0, steps
+        return super()._begin_with(old, steps)
+
+    def _replay(self, before: Kept, steps: int, rate: float) -> Result:
+        self._calls, self._owed = 0, 1
+        return super()._replay(before, steps, rate)
+
+    def _steps(self, steps: int, rate: float) -> Result:
+        """The device's own, whose losses and hits are those of this rank's rows, as shares of the batch's."""
+        result = super()._steps(steps, rate)
+        told = self._tell(np.stack([result.losses, result.hits]), failed=False)
+        failed = np.flatnonzero(told[:, 0, -1])
         if failed.size:
             raise DeviceError(f"comm: rank {failed[0]} failed while training; the parameters are as before its chunk")
-        losses, hits = np.add.accumulate(gathered(self._comm, np.stack([result.losses, result.hits])))[-1]
+        losses, hits = np.add.accumulate(told)[-1, :, :-1]
         return result._replace(losses=losses, hits=hits)
+
+    def _tell(self, results: np.ndarray, *, failed: bool) -> np.ndarray:
+        """(ranks, 2, steps + 1): the results (2, steps) of each rank, and at the end of each whether it failed."""
+        self._owed = 0
+        return gathered(self._comm, np.column_stack([results, np.full(2, failed)]))
 
     def _together(
         self,

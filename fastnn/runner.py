@@ -110,13 +110,12 @@ class BaseRunner:
         An exception (Ctrl-C, a GPU that is lost) leaves everything as it was before.
         """
         assert self.optimizer is not None
-        before = self._before = self.keep(self._before or self._room())
+        before = self._before = self._begin_with(self._before, steps)
         try:
             result = self._steps(steps, rate)
             if np.isfinite(result.losses).all() and is_finite(self.parameters):
                 return result
-            self.bring_back(before)
-            return self._replay(steps, rate)
+            return self._replay(before, steps, rate)
         except BaseException:
             with contextlib.suppress(DeviceError):  # of a GPU that is lost there is no memory to bring back
                 self.bring_back(before)
@@ -127,15 +126,21 @@ class BaseRunner:
         """The number by which dropout draws for the next step."""
         return self.first + self.step
 
-    def _replay(self, steps: int, rate: float) -> Result:
-        """The chunk again, step by step (the same bits), until just before the step that goes wrong."""
+    def _begin_with(self, old: Kept | None, steps: int) -> Kept:
+        """What is brought back if the next `steps` steps go wrong; in the arrays of `old`, if there are any."""
+        return self.keep(old or self._room())
+
+    def _replay(self, before: Kept, steps: int, rate: float) -> Result:
+        """The chunk that began with `before` again, step by step (the same bits), until just before the one that goes
+        wrong."""
+        self.bring_back(before)
         done: list[Result] = []
-        before = self._room()
+        last = None
         for _ in range(steps):
-            before = self.keep(before)
+            last = self._begin_with(last, 1)
             one = self._steps(1, rate)
             if not (np.isfinite(one.losses).all() and is_finite(self.parameters)):
-                self.bring_back(before)
+                self.bring_back(last)
                 break
             done.append(one)
         return join(done, True)

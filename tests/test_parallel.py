@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -192,8 +193,14 @@ def test_an_error_of_one_rank_is_raised_on_all(other: dict[str, Any]) -> None:
         assert str(error) == "comm: rank 1 found an error in its arguments; expected the same on every rank"
 
 
-@pytest.mark.parametrize(("owner", "what"), [(Runner, "_find_gradient"), (Runner, "_update"), (Rank, "Alltoall")])
-@pytest.mark.parametrize("at", [1, 4, 6])
+@pytest.mark.parametrize(
+    ("owner", "what", "at"),
+    [
+        *itertools.product([Runner], ["_find_gradient", "_update"], [1, 4, 6]),
+        *itertools.product([Rank], ["Alltoall"], [1, 4, 6]),
+        *itertools.product([Runner], ["keep"], [1, 3]),
+    ],
+)
 def test_a_rank_that_fails_while_it_trains_keeps_no_other_waiting(
     owner: type, what: str, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +235,35 @@ def test_a_rank_that_fails_while_it_trains_keeps_no_other_waiting(
     found = on_ranks(3, train)
     assert [told for told, *_ in found] == [others, "no more", others]
     assert len({(step, kept) for _, step, kept in found}) == 1
+
+
+@pytest.mark.parametrize(("what", "at"), [("keep", 2), ("keep", 3), ("bring_back", 1)])
+def test_a_rank_that_fails_before_the_steps_of_a_chunk_that_diverged(
+    what: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, calls = getattr(Runner, what), threading.local()
+
+    def failing(runner: Runner, *args: Any) -> Any:
+        if runner._rank == 1:
+            calls.made = getattr(calls, "made", 0) + 1
+            if calls.made == at:
+                raise MemoryError("no more")
+        return method(runner, *args)
+
+    def train(comm: Any) -> tuple[str, bytes]:
+        net = fnn.Network([6, 5, 4])
+        try:
+            net.fit(1e15 * X, 1e15 * X[:, :4], loss="mse", optimizer=fnn.SGD(1.0), batch_size=10, comm=comm)
+        except (MemoryError, fnn.DeviceError) as reason:
+            assert np.isfinite(net.parameters).all()
+            return str(reason), net.parameters.tobytes()
+        return "", b""
+
+    monkeypatch.setattr(Runner, what, failing)
+    others = "comm: rank 1 failed while training; the parameters are as before its chunk"
+    found = on_ranks(3, train)
+    assert [told for told, _ in found] == [others, "no more", others]
+    assert len({parameters for _, parameters in found}) == 1
 
 
 def test_batch_smaller_than_the_ranks() -> None:

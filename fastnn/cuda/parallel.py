@@ -17,7 +17,7 @@ from fastnn.cuda import engine
 from fastnn.cuda.memory import guarded
 from fastnn.cuda.target import SIMULATED, cuda
 from fastnn.ranks import Shared, gathered
-from fastnn.runner import Result
+from fastnn.runner import Kept, Result
 
 
 def gpus() -> list[str]:
@@ -75,9 +75,9 @@ class Runner(Shared, engine.Runner):
     def _apart(self) -> bool:
         return self.optimizer is not None
 
-    def run(self, steps: int, rate: float) -> Result:
-        self._take_gpu()
-        return super().run(steps, rate)
+    def keep(self, old: Kept | None = None) -> Kept:
+        self._take_gpu()  # the first that a run does with it
+        return super().keep(old)
 
     def _piece(self, steps: int, rate: float, validation: list[tuple[float, float]]) -> Result:
         self._coefficients[:steps].copy_to_device(self._table(steps, rate))
