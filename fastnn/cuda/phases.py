@@ -191,7 +191,7 @@ def _of_tiles(what: str, F: type, shape: Shape, tile: Any, numbers: int) -> Any:
     kind, (down, across) = number(F), shape.own
     rows_of, columns_of = shape.rows, shape.columns
 
-    @kernel(shape.threads, what, F, shape)
+    @kernel(shape.threads, what, F, shape, blocks=shape.blocks)
     def layer_tiles(parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s):
         memory = cuda.shared.array(numbers, kind, ALIGNED)
         out = cuda.local.array((down, across), kind)

@@ -37,12 +37,12 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     in memory, the bias's input: M is then row_a + 1. The first `late` columns of its other rows are not in memory
     either and count as 0; those that are gathered have none.
     """
-    if shape.by_warps:
-        return tensor_tiles.product(shape, transposed_a, transposed_b)
     rows, columns, slab, groups = shape.rows, shape.columns, shape.slab, shape.groups
     threads, deep_a, deep_b = shape.threads, not transposed_a, transposed_b
-    follow_a, request_a, vectors_a = reading(F, rows, slab, threads, deep_a, transposed_a)
-    follow_b, request_b, vectors_b = reading(F, columns, slab, threads, deep_b, False)
+    place_a = tensor_tiles.place(rows, slab, deep_a) if shape.by_warps else None
+    place_b = tensor_tiles.place(columns, slab, deep_b) if shape.by_warps else None
+    follow_a, request_a, vectors_a = reading(F, rows, slab, threads, deep_a, transposed_a, place_a)
+    follow_b, request_b, vectors_b = reading(F, columns, slab, threads, deep_b, False, place_b)
     size_a, size_b = size(shape, transposed_a, transposed_b)
     stage, of_slab, ahead = size_a + size_b, slab // groups, shape.stages - 1
     behind = ahead - 1  # groups of copies that may be on their way while a slab is multiplied
@@ -52,7 +52,7 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     zero, U, sums_of = F(0), np.uint32, shape.sums
     # What the compiler would find again in every slab: to read a thread's number alone takes 30 cycles. Of small blocks
     # others run meanwhile, and large tiles take more of it: both lack the registers.
-    found = kept if threads > 128 and deep_a else U
+    found = kept if deep_a and (shape.by_warps or threads > 128) else U
 
     @device
     def bring(
@@ -62,9 +62,9 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
         if k0 < end:
             if not deep_b:
                 follow_b(thread, row_b, lines_b, order, False, n0, N, k0, U(0), end)
-            request_a(thread, a, row_a, lines_a, order, gathered, m0, M, k0, late, end, whole & U(1), memory, start)
+            request_a(thread, a, row_a, lines_a, m0, M, k0, late, end, whole & U(1), memory, start)
             request_b(
-                thread, b, row_b, lines_b, order, False, n0, N, k0, U(0), end, whole & U(2), memory,
+                thread, b, row_b, lines_b, n0, N, k0, U(0), end, whole & U(2), memory,
                 U(start + U(size_a)),
             )  # fmt: skip
             if not deep_a:  # now, for order's numbers have to be waited for
@@ -116,6 +116,8 @@ def _groups(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
     """
     rows, columns, threads = shape.thread_rows, shape.thread_columns, shape.threads // shape.groups
     row_of, column_of, _ = spots(F, shape, transposed_a, transposed_b)
+    if shape.by_warps:
+        return tensor_tiles.in_order(shape)
     (own_row, own_column), (down, across), groups = place(F, shape, transposed_a, transposed_b), shape.own, shape.groups
     (row, apart), V, U, zero = partial(shape), in_vector(F), np.uint32, F(0)
     side_by_side = not transposed_b and not shape.tensor and columns % V == 0
@@ -234,6 +236,8 @@ def _multiply(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> 
 
     `a` and `b` are where the share's first terms begin in shared memory.
     """
+    if shape.by_warps:
+        return tensor_tiles.multiply_slab(shape, not transposed_a, transposed_b)
     of_slab, rows, columns = shape.slab // shape.groups, shape.thread_rows, shape.thread_columns
     (row, column, right_column), kind = spots(F, shape, transposed_a, transposed_b), number(F)
     U, deep_a, deep_b = np.uint32, not transposed_a, transposed_b

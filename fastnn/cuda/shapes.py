@@ -41,8 +41,14 @@ class Shape(NamedTuple):
         return sums // across, across
 
     @property
+    def blocks(self) -> int:
+        """How many of its blocks should be on a multiprocessor at once: of large ones for tensor cores four, with 128
+        registers a thread; while one waits at its barrier others multiply."""
+        return 512 // self.threads if self.by_warps else 2
+
+    @property
     def by_warps(self) -> bool:
-        """Whether it is a large tile for tensor cores, which has a product of its own: see `tensor_tiles`."""
+        """Whether it is a large tile for tensor cores, which warps multiply: see `tensor_tiles`."""
         return self.tensor > 0 and self.groups == 1 and not SIMULATED
 
 
@@ -70,7 +76,7 @@ OF_DOUBLE = Shapes(
     large=Shape(64, 64, 8, 4, 4, 1, 3),
     long=Shape(64, 64, 8, 4, 4, 1, 3),
 )
-OF_TENSOR = Shape(32, 32, 64, 4, 4, 4, 2, 1), Shape(128, 128, 16, 8, 16, 1, 2, 1)
+OF_TENSOR = Shape(32, 32, 64, 4, 4, 4, 2, 1), Shape(64, 128, 16, 8, 8, 1, 2, 1)
 # Whether tensor cores take the large tiles of single precision, too; None: on GPUs where that should be faster. To
 # compare both ways it may be set before a network's kernels are chosen.
 RECOVERED: bool | None = None

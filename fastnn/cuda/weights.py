@@ -195,7 +195,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     # With 80 registers a thread six of small tiles are on a multiprocessor at once, as many as its shared memory takes:
     # 784-512-512-10 has 689 of them, and an H100 takes them all. Where that would spill it is five.
     most = 6 if rule is not None and slots < 2 else 5
-    blocks = most if early and shape.threads == 128 and np.dtype(F).itemsize == 4 else 2
+    blocks = most if early and shape.threads == 128 and np.dtype(F).itemsize == 4 else shape.blocks
 
     @device
     def each(asks, uses, target, m, v, mask, masked, tile, old, out, k):
