@@ -1,8 +1,9 @@
 """The losses: one entry each, in PyTorch's definitions: means over the batch, of mse and bce over all elements.
 
-An entry is one function over a few rows of a batch: it reads the last layer's outputs z (logits) and the targets and
-gives delta = d(loss) / dz, each row's loss and whether the row is predicted right (1 or 0). Rows lie side by side, so
-that one vector instruction takes as many rows as it has lanes, however few outputs a row has.
+An entry reads the last layer's outputs z (logits) and the targets and gives delta = d(loss) / dz, each row's loss and
+whether the row is predicted right (1 or 0). Its formulas are on single numbers (`Terms`). Of them it is one function
+over a few rows of a batch, which lie side by side, so that one vector instruction takes as many rows as it has lanes,
+however few outputs a row has; a GPU has a thread for each output and takes the formulas as they are.
 """
 
 from __future__ import annotations
@@ -10,17 +11,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastnn import elementary
-from fastnn.compiler import inner
+from fastnn.compiler import inner, scalar
 
 Columns = Callable[..., None]
 
 
+class Terms(NamedTuple):
+    """The formulas of a loss. t is the target of an output: with labels 1 for that of the label and 0 for others.
+
+    term(z, t, top) -> (y, a, b) of an output, `top` being the largest of its row; whole(a, b, width, scale) ->
+    (loss, factor) of a row, from the sums of all a and of all b; delta(y, t, factor, scale) -> d(loss) / dz;
+    hit(z, t, best, wanted, width) -> 1 if the row is right, `best` and `wanted` being where its first largest z and t
+    are.
+    """
+
+    term: Callable[..., Any]
+    whole: Callable[..., Any]
+    delta: Callable[..., Any]
+    hit: Callable[..., Any]
+
+
 @dataclass(frozen=True)
 class Loss:
-    """`make(F)` returns over_columns(z, t, width, rows, losses, hits, space, scale).
+    """`terms(F)` returns its formulas, `make(F)` over_columns(z, t, width, rows, losses, hits, space, scale).
 
     z (width, rows) are the outputs and become delta; t are the targets: with `labels` (rows,) classes, written as
     numbers of type F, else (width, rows). All are flat; `space` has 2 * rows numbers of no meaning. The mean over the
@@ -32,6 +48,7 @@ class Loss:
     delta: str
     labels: bool
     source: str
+    terms: Callable[[type], Terms]
     make: Callable[[type], Columns]
 
 
@@ -71,23 +88,43 @@ def _leading(F: type) -> Columns:
     return leading
 
 
-def _hits(F: type, edge: Any) -> Columns:
+@lru_cache
+def _hit(F: type, edge: Any) -> Callable[..., Any]:
     """Whether outputs and targets agree on the largest; of one output, whether it is above `edge` just where t is
     above 1/2."""
-    zero, half, one, leading = F(0), F(0.5), F(1), _leading(F)
+    half, one, zero = F(0.5), F(1), F(0)
 
-    @inner
-    def hits_of(z, t, width, rows, hits, space, nought):
-        if width == 1:
-            for r in range(rows):
-                hits[r] = one if (z[r] > edge) == (t[r] > half) else zero
-            return
-        leading(z, width, rows, space, hits, 0, nought)
-        leading(t, width, rows, space, space, rows, nought)
-        for r in range(rows):
-            hits[r] = one if hits[r] == space[rows + r] else zero
+    @scalar
+    def hit(z, t, best, wanted, width):
+        right = (z > edge) == (t > half) if width == 1 else best == wanted
+        return one if right else zero
 
-    return hits_of
+    return hit
+
+
+@lru_cache
+def _cross_entropy(F: type) -> Terms:
+    exp, log, zero, half, one = elementary.exp_below_0(F), elementary.log(F), F(0), F(0.5), F(1)
+
+    @scalar
+    def term(z, t, top):
+        x = z - top
+        y = exp(x)
+        return y, y, x if t > half else zero
+
+    @scalar
+    def whole(a, b, width, scale):
+        return log(a) - b, scale / a
+
+    @scalar
+    def delta(y, t, factor, scale):
+        return y * factor - (scale if t > half else zero)
+
+    @scalar
+    def hit(z, t, best, wanted, width):
+        return one if best == wanted else zero
+
+    return Terms(term, whole, delta, hit)
 
 
 @_register(
@@ -95,9 +132,10 @@ def _hits(F: type, edge: Any) -> Columns:
     delta="softmax(z) - onehot(label)",
     labels=True,
     source="lecture: cross entropy with softmax; fused, as Bishop 2006, section 4.3.4",
+    terms=_cross_entropy,
 )
 def cross_entropy(F: type) -> Columns:
-    exp, log, leading, zero, one = elementary.exp_below_0(F), elementary.log(F), _leading(F), F(0), F(1)
+    (term, whole, delta, hit), leading, zero, one = _cross_entropy(F), _leading(F), F(0), F(1)
 
     @inner
     def over_columns(z, t, width, rows, losses, hits, space, scale):
@@ -107,23 +145,68 @@ def cross_entropy(F: type) -> Columns:
         number = zero
         for c in range(width):
             for r in range(rows):
-                x = z[c * rows + r] - losses[r]
-                y = exp(x)
+                y, a, b = term(z[c * rows + r], one if t[r] == number else zero, losses[r])
                 z[c * rows + r] = y
-                space[r] += y
-                space[rows + r] += x if t[r] == number else zero
+                space[r] += a
+                space[rows + r] += b
             number += one
         for r in range(rows):
-            losses[r] = log(space[r]) - space[rows + r]
-            hits[r] = one if hits[r] == t[r] else zero
-            space[r] = scale / space[r]
+            losses[r], space[r] = whole(space[r], space[rows + r], width, scale)
+            hits[r] = hit(zero, zero, hits[r], t[r], width)
         number = zero
         for c in range(width):
             for r in range(rows):
-                z[c * rows + r] = z[c * rows + r] * space[r] - (scale if t[r] == number else zero)
+                z[c * rows + r] = delta(z[c * rows + r], one if t[r] == number else zero, space[r], scale)
             number += one
 
     return over_columns
+
+
+def _of_numbers(F: type, name: str, terms: Terms) -> Columns:
+    """over_columns of a loss that is a mean over all outputs, each of which has a target of its own."""
+    (term, whole, delta, hit), leading, zero = terms, _leading(F), F(0)
+
+    def over_columns(z, t, width, rows, losses, hits, space, scale):
+        if width > 1:
+            leading(z, width, rows, losses, hits, 0, scale - scale)
+            leading(t, width, rows, losses, space, 0, scale - scale)
+        for r in range(rows):
+            hits[r] = hit(z[r], t[r], hits[r], space[r], width)
+            losses[r] = zero
+        factor = whole(zero, zero, width, scale)[1]
+        for i in range(0, width * rows, rows):
+            for r in range(rows):
+                y, a, _ = term(z[i + r], t[i + r], zero)
+                losses[r] += a
+                z[i + r] = delta(y, t[i + r], factor, scale)
+        for r in range(rows):
+            losses[r] = whole(losses[r], zero, width, scale)[0]
+
+    over_columns.__qualname__ = f"{name}.over_columns"  # machine code is kept under it
+    return inner(over_columns)
+
+
+@lru_cache
+def _binary_cross_entropy(F: type) -> Terms:
+    exp, log, sigmoid = elementary.exp(F), elementary.log(F), elementary.sigmoid(F)
+    zero, one = F(0), F(1)
+
+    @scalar
+    def term(z, t, top):
+        u = exp(-abs(z))
+        d = one + u
+        # ln(1 + u) is ln d and what rounding took from d
+        return sigmoid(z) - t, (zero if z < zero else z) - z * t + (log(d) + (u - (d - one))), zero
+
+    @scalar
+    def whole(a, b, width, scale):
+        return a * (one / F(width)), scale / F(width)
+
+    @scalar
+    def delta(y, t, factor, scale):
+        return y * factor
+
+    return Terms(term, whole, delta, _hit(F, zero))
 
 
 @_register(
@@ -131,49 +214,38 @@ def cross_entropy(F: type) -> Columns:
     delta="sigmoid(z) - t",
     labels=False,
     source="on logits, in the stable form of PyTorch's binary_cross_entropy_with_logits",
+    terms=_binary_cross_entropy,
 )
 def binary_cross_entropy(F: type) -> Columns:
-    exp, log, sigmoid = elementary.exp(F), elementary.log(F), elementary.sigmoid(F)
-    zero, one = F(0), F(1)
-    hits_of = _hits(F, zero)
-
-    @inner
-    def over_columns(z, t, width, rows, losses, hits, space, scale):
-        each, part = scale / F(width), one / F(width)
-        hits_of(z, t, width, rows, hits, space, scale - scale)
-        for r in range(rows):
-            losses[r] = zero
-        for i in range(0, width * rows, rows):
-            for r in range(rows):
-                x = z[i + r]
-                u = exp(-abs(x))
-                d = one + u
-                # ln(1 + u) is ln d and what rounding took from d
-                losses[r] += (zero if x < zero else x) - x * t[i + r] + (log(d) + (u - (d - one)))
-                z[i + r] = (sigmoid(x) - t[i + r]) * each
-        for r in range(rows):
-            losses[r] = losses[r] * part
-
-    return over_columns
+    return _of_numbers(F, "binary_cross_entropy", _binary_cross_entropy(F))
 
 
-@_register(formula="(z - t)^2", delta="2 (z - t)", labels=False, source="least squares; PyTorch's MSELoss")
-def mse(F: type) -> Columns:
+@lru_cache
+def _mse(F: type) -> Terms:
     zero, one, two = F(0), F(1), F(2)
-    hits_of = _hits(F, F(0.5))
 
-    @inner
-    def over_columns(z, t, width, rows, losses, hits, space, scale):
-        each, part = two * scale / F(width), one / F(width)
-        hits_of(z, t, width, rows, hits, space, scale - scale)
-        for r in range(rows):
-            losses[r] = zero
-        for i in range(0, width * rows, rows):
-            for r in range(rows):
-                e = z[i + r] - t[i + r]
-                losses[r] += e * e
-                z[i + r] = e * each
-        for r in range(rows):
-            losses[r] = losses[r] * part
+    @scalar
+    def term(z, t, top):
+        e = z - t
+        return e, e * e, zero
 
-    return over_columns
+    @scalar
+    def whole(a, b, width, scale):
+        return a * (one / F(width)), two * scale / F(width)
+
+    @scalar
+    def delta(y, t, factor, scale):
+        return y * factor
+
+    return Terms(term, whole, delta, _hit(F, F(0.5)))
+
+
+@_register(
+    formula="(z - t)^2",
+    delta="2 (z - t)",
+    labels=False,
+    source="least squares; PyTorch's MSELoss",
+    terms=_mse,
+)
+def mse(F: type) -> Columns:
+    return _of_numbers(F, "mse", _mse(F))

@@ -54,6 +54,7 @@ if toolkit_missing() is not None:
 MOST_REGISTERS, HOLDING = 128, {"steps 1": 208, "rows": 168}
 # Bytes that are read once a slab, for 500 instructions.
 SPILLED = {"change tensor-thrice adam 2": 64, "backward tensor-thrice": 16}
+SPILLED |= {f"head {loss}": 16 for loss in LOSSES}  # that are written and read once, before the sums and behind them
 A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a tile goes through once, in a loop
 MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
 
@@ -125,7 +126,7 @@ def kernels(F: type) -> dict[str, Callable[[], Any]]:
         found[f"steps {cut.rows}"] = lambda cut=cut: recurrent.rows(F, cut, "cross_entropy")
     for loss in LOSSES:
         found[f"lose {loss}"] = lambda loss=loss: phases.lose(F, loss)
-        found[f"head {loss}"] = lambda loss=loss: head.rows(F, loss, 4)
+        found[f"head {loss}"] = lambda loss=loss: head.rows(F, loss, head.height(F, 4096))
         found[f"rows {loss}"] = lambda loss=loss: fused.rows(F, few, loss, False)
     for name, cut in (("many", many), ("broad", broad)):
         found[f"rows {name}"] = lambda cut=cut: fused.rows(F, cut, "cross_entropy", True)

@@ -73,7 +73,7 @@ class Batches:
             self._partial = take.empty(max(1, found), F)
             self.partial = (self._partial, np.uint32(self._narrow.rows)) if found else ()
         ends = training and not fits and head.takes(architecture.sizes)
-        self._head = head.rows(F, loss, head.height(self.batch)) if ends else None
+        self._head = head.rows(F, loss, head.height(F, self.batch)) if ends else None
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
 
     def follow(self, order: np.ndarray) -> None:
@@ -91,7 +91,7 @@ class Batches:
         last = len(self.layout.table) - 1
         if self._head is not None:
             self._layers(last, s, stream)
-            self._head[-(-self.batch // head.height(self.batch)), head.THREADS, stream](
+            self._head[-(-self.batch // head.height(self.F, self.batch)), head.THREADS, stream](
                 self.parameters, self.targets, np.uint32(self.target_row), self.buffer, self.table, self.slopes,
                 self.edges, self.scales, self.order, self.state, self.losses, self.hits, np.uint32(last), np.uint32(s),
             )  # fmt: skip

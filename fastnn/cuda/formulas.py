@@ -168,6 +168,12 @@ def loss(name: str, F: type) -> Callable[..., None]:
 
 
 @lru_cache
+def loss_terms(name: str, F: type) -> tuple[Any, bool]:
+    """The loss's formulas on single numbers, and whether its targets are labels."""
+    return LOSSES[name].terms(F), LOSSES[name].labels
+
+
+@lru_cache
 def rule(name: str, F: type) -> Any:
     """update(w, g, m, v, c) -> (w, m, v) of an optimizer with a memory, as in the registry."""
     return OPTIMIZERS[name].rule(F)
