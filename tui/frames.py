@@ -17,7 +17,7 @@ class Frames(Compositor):
 
     def render_partial_update(self) -> ChopsUpdate | None:
         """An update of the regions that have changed."""
-        self._changed = frozenset(self._dirty_regions)
+        self._changed = frozenset(getattr(self, "_dirty_regions", ()))  # of another version: as Textual does it
         try:
             return super().render_partial_update()
         finally:

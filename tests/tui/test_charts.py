@@ -152,6 +152,13 @@ def test_linear_ticks_are_two_at_least_and_told_apart(low, high):
     assert len(labels) == len(set(labels)) >= 2
 
 
+@pytest.mark.parametrize(
+    ("high", "labels"), [(0.0015, "0 0.0005 0.0010 0.0015"), (1e-4, "0 5e-5 1e-4"), (1500, "0 500 1k 1.5k")]
+)
+def test_linear_ticks_are_written_in_one_way(high, labels):
+    assert [label for _, label in linear_axis(0, high, 3).ticks] == labels.split()
+
+
 @pytest.mark.parametrize(("low", "high"), [(-3, 2), (0, 0.1), (-320, -310), (300, 308.2), (-300, 300)])
 def test_log_ticks_are_few_and_inside(low, high):
     axis = log_axis(low, high, 5)

@@ -62,6 +62,11 @@ def _multiples(low: float, high: float, step: float, most: int) -> list[tuple[fl
         labels = [short(value, digits) for value in values]
         if all(len(label) <= WIDEST for label in labels):
             break
+    powers = ["e-" in label for value, label in zip(values, labels, strict=True) if value]
+    if any(powers) and not all(powers):  # 5e-4 below 0.001: rather 0.0005
+        decimals = [f"{value:.{-math.floor(math.log10(step))}f}" if value else "0" for value in values]
+        if all(len(label) <= WIDEST for label in decimals):
+            labels = decimals
     return list(zip(values, labels, strict=True))
 
 
