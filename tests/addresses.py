@@ -211,6 +211,8 @@ def stand_in(gpu: Gpu) -> None:
         fetch,
         fused,
         head,
+        head_block,
+        head_loss,
         held,
         layout,
         memory,
@@ -222,7 +224,9 @@ def stand_in(gpu: Gpu) -> None:
         weights,
     )
 
-    for module in (fetch, fused, head, held, partial_sums, phases, tensor_tiles, weights):
+    for module in (
+        fetch, fused, head, head_block, head_loss, held, partial_sums, phases, tensor_tiles, weights
+    ):  # fmt: skip
         module.U = unsigned
     products.np = slabs.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
     memory.room = lambda: 2**40
