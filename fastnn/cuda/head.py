@@ -176,7 +176,7 @@ def _deltas(F: type, height: int) -> Any:
             k = U(cuda.threadIdx.x)
             while k < there:
                 c = U(k0 + k)
-                if c >= step:
+                if c != U(cuda.threadIdx.x):
                     outputs_before(block, before, c, y)
                 multiply(block, layer, shared, k, d)
                 derivatives(before.code, d, y, before.slope)
