@@ -42,10 +42,6 @@ SPILLED = {
     "change_tile tensor-thrice adam 2": 24,
     "layer_tiles backward tensor-thrice": 8,
     "change_tile small sgd 1": 52,  # on sm_80 alone; four of the thirteen are written in each slab, too
-    # Written and read once, before the sums and behind them.
-    "head_rows cross_entropy 8": 8,
-    "head_rows binary_cross_entropy 8": 20,
-    "head_rows mse 8": 12,
 }
 A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a tile goes through once, in a loop
 MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
