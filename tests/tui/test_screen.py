@@ -19,6 +19,8 @@ from tui.glyphs import wants_ascii
 from tui.options import Options
 from tui.record import CURVES
 from tui.view import Run, View
+from tui.widgets.drawer import Drawer
+from tui.widgets.histogram import LayerRow
 from tui.widgets.plot import Plot
 from tui.widgets.status import Status, network
 
@@ -256,6 +258,17 @@ async def test_a_frame_renders_what_has_changed_and_paints_what_textual_would(mo
                 if number == 0 and kind is Frames:
                     assert set(asked) == {status, plot}
             assert updates[0] == updates[1] and all(strip is not None for _, _, strip in updates[0])
+
+
+async def test_who_asks_for_a_place_before_a_layout_keeps_nobody_from_hearing_of_it():
+    async with opened((80, 24)) as (pilot, app):
+        await press_until(pilot, "c", lambda: app.base.query_one(Drawer).has_class("-open"))
+        row = app.base.query_one(LayerRow)
+        await until(pilot, lambda: {plot.size.width for plot in row.plots} == {38}, "they are beside the drawer")
+        app.base.query_one(Drawer).styles.display = "none"
+        app.base._compositor._full_map_invalidated = True  # as after scrolling
+        assert row.region.width == 80
+        await until(pilot, lambda: {plot.size.width for plot in row.plots} < {23, 24, 25}, "they take the whole row")
 
 
 async def test_numbers_do_not_move_while_they_change():
