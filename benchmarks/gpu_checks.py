@@ -42,6 +42,7 @@ class Problem:
     def __init__(self, tiny: bool) -> None:
         self.rows, features, self.classes, self.batch = (5, 4, 3, 3) if tiny else (1000, 50, 10, 128)
         self.narrow, self.wide = (2, 5) if tiny else (60, 600)
+        self.outputs = 5 if tiny else 25  # of which the weights behind `wide` units do not fit in shared memory at once
         self.broad, more = (5, 4) if tiny else (2048, 4100)  # by large tiles, which float32 may have tensor cores for
         self.tiny, rng = tiny, np.random.default_rng(1)
         self.x = rng.standard_normal((self.rows, features)).astype(np.float32).astype(np.float64)
@@ -51,9 +52,9 @@ class Problem:
         self.each, self.units = rng.integers(0, self.classes, (self.some, self.time)), units
         self.more = rng.standard_normal((more, features)).astype(np.float32), rng.integers(0, self.classes, more)
 
-    def pair(self, dtype: str, features: int, *layers: Any) -> tuple[fnn.Network, fnn.Network]:
-        """The network on the GPU, and on the CPU in float64 with the same parameters."""
-        stack = [fnn.Input(features), *layers, fnn.Dense(self.classes)]
+    def pair(self, dtype: str, features: int, *layers: Any, outputs: int = 0) -> tuple[fnn.Network, fnn.Network]:
+        """The network on the GPU, and on the CPU in float64 with the same parameters; an output a class, or more."""
+        stack = [fnn.Input(features), *layers, fnn.Dense(outputs or self.classes)]
         gpu, exact = fnn.Network(stack, seed=2, dtype=dtype, device="cuda"), fnn.Network(stack, seed=2, dtype="float64")
         exact.parameters = gpu.parameters.astype(np.float64)
         return gpu, exact
@@ -74,6 +75,9 @@ def formulas(dtype: str, on: Problem) -> Found:
         gpu, exact = on.pair(dtype, x.shape[1], fnn.Dense(width, "tanh"))
         yield f"gradient, {name}", apart(exact.gradient(x, y, name), gpu.gradient(x, y, name))
         yield f"loss, {name}", apart(exact.loss(x, y, name), gpu.loss(x, y, name))
+        y = y if entry.labels else np.tile(y, 3)[:, : on.outputs]
+        gpu, exact = on.pair(dtype, x.shape[1], fnn.Dense(on.wide, "tanh"), outputs=on.outputs)
+        yield f"gradient, {name}, wide", apart(exact.gradient(x, y, name), gpu.gradient(x, y, name))
 
 
 def training(dtype: str, on: Problem) -> Found:
