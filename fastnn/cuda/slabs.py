@@ -35,7 +35,6 @@ def reading(
     V, U, one, zero = in_vector(F), np.uint32, F(1), F(0)
     run, runs = (slab, width) if deep else (width, slab)  # numbers of a row that are in a slab, and rows
     across, vectors = run // V, -(-width * slab // (V * threads))
-    between = threads // across  # rows of the slab from one of a thread's vectors to the next
     period = 16 if deep else 8  # rows after which places are as far apart as from the first row on
     ragged = width * slab % (V * threads) > 0
     pitch = run if place else run + PAD
@@ -47,6 +46,16 @@ def reading(
         return U(thread // U(across)), U(thread % U(across) * U(V))
 
     @device
+    def down(i):
+        """How many rows of the slab vector i is below the first."""
+        return i * threads // across
+
+    @device
+    def beside(i):
+        """How many numbers it is beside that: 0, unless a row has more vectors than there are threads (simulated)."""
+        return i * threads % across * V
+
+    @device
     def follow(thread, row, lines, order, gathered, t0, limit, k0, late, end):
         """lines[i] <- where vector i begins in memory; of a deep factor it is `k0` numbers behind that in each slab.
 
@@ -54,20 +63,20 @@ def reading(
         """
         number, along = first(thread)
         for i in range(vectors):
-            line = U((t0 if deep else k0) + number + U(i * between))
+            line = U((t0 if deep else k0) + number + U(down(i)))
             if deep:
                 line = min(line, U(limit - U(1)))
             elif ones:
                 line = U(line - late) if line >= late else U(0)
             if gathered and (deep or line < end):
                 line = U(order[line])
-            lines[i] = U(line * row + along + (U(0) if deep else t0))
+            lines[i] = U(line * row + along + U(beside(i)) + (U(0) if deep else t0))
 
     @device
     def vector(i, number, along, lines, k0, late, end, start):
         """Vector i: where it belongs in shared memory, where it begins in memory, and whether its row is there."""
-        near, k = i * between % period, U(k0 + number + U(i * between))
-        to = U(start + place(number + U(near), along) + U((i * between - near) * pitch))
+        near, k = down(i) % period, U(k0 + number + U(down(i)))
+        to = U(start + place(number + U(near), along + U(beside(i))) + U((down(i) - near) * pitch))
         return to, U(lines[i] + (k0 if deep else U(0))), deep or (k < end and (not ones or k >= late))
 
     @device
@@ -77,15 +86,13 @@ def reading(
         Of `ones` those of row number `row`, if there is one, are put there.
         """
         number, along = first(thread)
-        column, stop = (
-            U(along + (k0 if deep else t0)),
-            end if deep else row,
-        )  # of the first, and where rows end
+        begin, stop = U(along + (k0 if deep else t0)), end if deep else row  # of the first vector; where rows end
         has_ones = ones and row < limit
         if whole:
             for i in range(vectors):
-                if not ragged or number + U(i * between) < U(runs):
+                if not ragged or number + U(down(i)) < U(runs):
                     to, at, there = vector(i, number, along, lines, k0, late, end, start)
+                    column = U(begin + U(beside(i)))
                     if has_ones and column == row:
                         for j in range(V):
                             memory[to + U(j)] = zero if j else one
@@ -93,8 +100,9 @@ def reading(
                         copy_vector(memory, to, x, at, there and column < stop)
         else:
             for i in range(vectors):
-                if not ragged or number + U(i * between) < U(runs):
+                if not ragged or number + U(down(i)) < U(runs):
                     to, at, there = vector(i, number, along, lines, k0, late, end, start)
+                    column = U(begin + U(beside(i)))
                     for j in range(V):
                         if has_ones and column + U(j) == row:
                             memory[to + U(j)] = one
