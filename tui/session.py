@@ -1,7 +1,7 @@
 """The training thread: it loads fastnn, trains, evaluates and bins, and knows no widget.
 
 One thread trains, evaluates and bins, so nothing that it shares with the engine needs a lock. The screen never waits
-for it: commands go into a queue and take effect between two chunks of training (50 ms), and a timer of the
+for it: commands go into a queue and take effect between two chunks of training (50 ms), and a beat of the
 screen reads the newest `View`, one reference to a frozen object.
 """
 

@@ -10,7 +10,7 @@ BUDGET = 0.008
 # What a key has changed may take longer at a time; the frame is to be there in 150 ms, and painting it takes 30.
 KEY_BUDGET = 0.1
 PLOT_SECONDS = 0.2
-# Textual composes and paints the whole screen for a frame, whatever has changed: some 8 ms at 160x45. Rest this many
+# Textual composes and paints a frame after it was drawn: some 8 ms at 160x45 (of the whole screen). Rest this many
 # times as long as drawing and painting took: where training takes the processors a fifteenth of a core, 4 frames a
 # second, so that two training threads on two cores go on. Where it leaves some to others, about a frame a chunk.
 PAINT = 0.008

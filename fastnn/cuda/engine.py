@@ -265,10 +265,12 @@ class Runner(BaseRunner):
                 self._changed = allocated("a step's update", lambda take: (take.empty(size, F), take.empty(size, F)))
             before = self._before = self.keep(self._before or self._room())
             old, change = self._changed
-            old.copy_to_device(self.send())
-            self._one(rate)
-            statistics.subtract(F)[-(-size // THREADS), THREADS](self._parameters, old, change)
-            self.bring_back(before)
+            try:
+                old.copy_to_device(self.send())
+                self._one(rate)
+                statistics.subtract(F)[-(-size // THREADS), THREADS](self._parameters, old, change)
+            finally:  # after Ctrl-C, too
+                self.bring_back(before)
             return change
 
     # ---- state -------------------------------------------------------------------------------------------------------

@@ -41,8 +41,8 @@ def allocated(what: str, make: Callable[[Take], T]) -> T:
     Raises DeviceError where there are fewer.
     """
     counting = Take(really=False)
-    make(counting)
     with guarded("its memory was filled"):
+        make(counting)
         if counting.bytes >= MIB:
             check_room(what, counting.bytes)
         try:

@@ -14,7 +14,6 @@ from fastnn.cuda import steps as fields
 from fastnn.cuda.batches import EVALUATED, Batches
 from fastnn.cuda.formulas import CODES, KINDS
 from fastnn.cuda.layout import Layout, Outputs, Space, dropout
-from fastnn.cuda.layout import layout as dense
 from fastnn.cuda.memory import Take
 from fastnn.runner import Architecture
 
@@ -133,13 +132,6 @@ class Sequences(Batches):
                 all_steps = self.buffer[place : place + steps * rows * sums].copy_to_host()
                 found.append(all_steps.reshape(steps, rows, sums).transpose(1, 0, 2).copy())
         return found
-
-
-def laid_out(architecture: Architecture, inputs: np.ndarray, batch: int, *, training: bool) -> Layout:
-    """The layout for batches of `inputs`, (n, fan_in) or (n, T, features)."""
-    if architecture.loops:
-        return layout(architecture, batch, inputs.shape[1], training=training)
-    return dense(architecture, batch, training=training)
 
 
 def batches(take: Take, architecture: Architecture, *arguments: Any, **options: Any) -> Batches:

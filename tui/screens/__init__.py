@@ -7,7 +7,7 @@ How a mode is added:
 2. A class of that place: a `ModeScreen` (tui.screens.mode) with `NAME`, `WATCH` (what snapshots are to show of the
    layers while the mode is open, from fastnn.watch.KINDS) and `panes()`, which yields its widgets. Its style goes
    into `app.tcss`. A widget that draws is a `Plot` (tui.widgets.plot): `key(view)` says what it would show,
-   `take(view)` keeps it, `draw(width, height)` returns `Cells`. The mode's timer does the rest, one plot a tick.
+   `take(view)` keeps it, `draw(width, height)` returns `Cells`. The mode's beat does the rest, some plots a tick.
 3. Its actions: rows in `ACTIONS` with `modes=(name,)`, and a method `action_<name>` of the class for each.
    `place="main"` shows them in the border of the mode's main pane:
    `pane.border_subtitle = pane.keys(self.placed("main"))`.

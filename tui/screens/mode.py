@@ -1,4 +1,4 @@
-"""What all modes share: status above, keys below, a timer that reads the session and draws one plot at a time."""
+"""What all modes share: status above, keys below, a beat that reads the session and draws some plots at a time."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class ModeScreen(Commands, Screen[None]):
         yield Static(id="too-small", markup=False)
 
     def on_mount(self) -> None:
-        """Start the timer that reads the session."""
+        """Start the beat that reads the session."""
         # Looked up once: a query goes through all widgets, and took a third of each tick.
         self._panes = self.query_one("#panes")
         self._frame = (self.query_one(Status), self.query_one(KeyBar), self.query_one("#message", Static))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Plot(Widget):
-    """A widget that paints the cells of `draw(width, height)`; a mode's timer draws its plots, one a tick.
+    """A widget that paints the cells of `draw(width, height)`; a mode's beat draws its plots, some a tick.
 
     A plot says what it would show (`key`), takes it from a view (`take`), and draws it. Drawing happens in `show`,
     at most once a turn, and when the size or the theme changes, from what was taken last.
