@@ -41,6 +41,7 @@ SPILLED = {
     "change_tile tensor-thrice None 0": 16,
     "change_tile tensor-thrice adam 2": 24,
     "layer_tiles backward tensor-thrice": 8,
+    "layer_tiles forward tensor-thrice": 4,
     "change_tile small sgd 1": 52,  # on sm_80 alone; four of the thirteen are written in each slab, too
 }
 A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a tile goes through once, in a loop
