@@ -65,16 +65,16 @@ def _register(**entry: Any) -> Callable[[Callable[[type], Columns]], Callable[[t
 
 @lru_cache
 def _leading(F: type) -> Columns:
-    """leading(x, width, rows, top, best, at, nought): each row's first largest to top[r], its number to best[at + r].
+    """leading(x, width, rows, top, best, nought): each row's first largest to top[r], its number to best[r].
 
     `nought` is 0, but not to LLVM: it would make of each store a masked one, which is microcode on AMD's AVX2.
     """
     zero, one, behind = F(0), F(1), F(2.0**24)  # more than any width
 
     @inner
-    def leading(x, width, rows, top, best, at, nought):
+    def leading(x, width, rows, top, best, nought):
         for r in range(rows):
-            top[r], best[at + r] = x[r], behind
+            top[r], best[r] = x[r], behind
         for c in range(1, width):
             for r in range(rows):
                 top[r] = max(x[c * rows + r], top[r]) + nought
@@ -82,24 +82,32 @@ def _leading(F: type) -> Columns:
         for c in range(width):
             for r in range(rows):
                 here = number if x[c * rows + r] == top[r] else behind
-                best[at + r] = min(here, best[at + r]) + nought
+                best[r] = min(here, best[r]) + nought
             number += one
 
     return leading
 
 
-@lru_cache
-def _hit(F: type, edge: Any) -> Callable[..., Any]:
-    """Whether outputs and targets agree on the largest; of one output, whether it is above `edge` just where t is
-    above 1/2."""
+def _mean(F: type, term: Any, times: Any, edge: Any) -> Terms:
+    """The formulas of a mean over all outputs, each of which has a target of its own: of what `term` gives as a, with
+    `times` y for its delta. A row is right where outputs and targets agree on the largest; one of a single output where
+    that is above `edge` just where t is above 1/2."""
     half, one, zero = F(0.5), F(1), F(0)
+
+    @scalar
+    def whole(a, b, width, scale):
+        return a * (one / F(width)), times * scale / F(width)
+
+    @scalar
+    def delta(y, t, factor, scale):
+        return y * factor
 
     @scalar
     def hit(z, t, best, wanted, width):
         right = (z > edge) == (t > half) if width == 1 else best == wanted
         return one if right else zero
 
-    return hit
+    return Terms(term, whole, delta, hit)
 
 
 @lru_cache
@@ -139,7 +147,7 @@ def cross_entropy(F: type) -> Columns:
 
     @inner
     def over_columns(z, t, width, rows, losses, hits, space, scale):
-        leading(z, width, rows, losses, hits, 0, scale - scale)
+        leading(z, width, rows, losses, hits, scale - scale)
         for r in range(rows):
             space[r], space[rows + r] = zero, zero  # sums of e^x, and x of the label
         number = zero
@@ -168,8 +176,8 @@ def _of_numbers(F: type, name: str, terms: Terms) -> Columns:
 
     def over_columns(z, t, width, rows, losses, hits, space, scale):
         if width > 1:
-            leading(z, width, rows, losses, hits, 0, scale - scale)
-            leading(t, width, rows, losses, space, 0, scale - scale)
+            leading(z, width, rows, losses, hits, scale - scale)
+            leading(t, width, rows, losses, space, scale - scale)
         for r in range(rows):
             hits[r] = hit(z[r], t[r], hits[r], space[r], width)
             losses[r] = zero
@@ -198,15 +206,7 @@ def _binary_cross_entropy(F: type) -> Terms:
         # ln(1 + u) is ln d and what rounding took from d
         return sigmoid(z) - t, (zero if z < zero else z) - z * t + (log(d) + (u - (d - one))), zero
 
-    @scalar
-    def whole(a, b, width, scale):
-        return a * (one / F(width)), scale / F(width)
-
-    @scalar
-    def delta(y, t, factor, scale):
-        return y * factor
-
-    return Terms(term, whole, delta, _hit(F, zero))
+    return _mean(F, term, one, zero)
 
 
 @_register(
@@ -222,22 +222,14 @@ def binary_cross_entropy(F: type) -> Columns:
 
 @lru_cache
 def _mse(F: type) -> Terms:
-    zero, one, two = F(0), F(1), F(2)
+    zero = F(0)
 
     @scalar
     def term(z, t, top):
         e = z - t
         return e, e * e, zero
 
-    @scalar
-    def whole(a, b, width, scale):
-        return a * (one / F(width)), two * scale / F(width)
-
-    @scalar
-    def delta(y, t, factor, scale):
-        return y * factor
-
-    return Terms(term, whole, delta, _hit(F, F(0.5)))
+    return _mean(F, term, F(2), F(0.5))
 
 
 @_register(
