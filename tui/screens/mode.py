@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ from tui.actions import ACTIONS, Action, of_mode
 from tui.frames import Frames
 from tui.screens.commands import Commands
 from tui.session import Session
-from tui.turns import BUDGET, KEY_BUDGET, Turns
+from tui.turns import BUDGET, KEY_BUDGET, SMALL_BUDGET, Turns
 from tui.view import View
 from tui.widgets.drawer import Drawer
 from tui.widgets.keybar import KeyBar
@@ -34,7 +33,7 @@ SMALLEST = (80, 24)
 class ModeScreen(Commands, Screen[None]):
     """A mode: give it a NAME (as in tui.actions.MODES), say what it WATCHes, and compose its `panes`.
 
-    While it is the current screen, `tick` runs some 25 times a second: the status is written, `refresh_panes` is
+    While it is the current screen, `tick` runs 30 times a second and more: the status is written, `refresh_panes` is
     called when there is something new, and the plot whose turn it is takes the view and is drawn.
     """
 
@@ -63,7 +62,7 @@ class ModeScreen(Commands, Screen[None]):
         self._shown_at = 0.0
         self._shown_state = self._message = ""
         self._shown_rate = 0.0
-        self._next = 0.0  # when the next tick is due
+        self._due = self._next = 0.0  # when the next frame is wanted, and when the next tick looks whether it fits
         self._put_off = False  # what keys have changed is to be drawn at the next tick
 
     # What a mode gives
@@ -156,7 +155,10 @@ class ModeScreen(Commands, Screen[None]):
         view, began = self.view, time.monotonic()
         wait = self.turns.until(began, self.session.away if view.state == "running" else None)
         resting = wait > 0
-        self._next = began + min(wait or math.inf, 1 / self.ui.options.fps)
+        pace = 1 / self.ui.options.fps
+        if not resting:
+            self._due = max(self._due + pace, began)  # after a frame that was late the next one is not
+        self._next = began + min(wait, pace) if resting else self._due
         if view.version != self._seen and self._is_due(view, began, resting):
             self._seen, self._shown, self._shown_at = view.version, view.snapshot, began
             self._shown_state, self._shown_rate = view.state, view.rate
@@ -215,8 +217,8 @@ class ModeScreen(Commands, Screen[None]):
         """Draw the plots whose turn it is, as many as fit into a frame."""
         plots = self.plots()
         keys = [plot.key(view) for plot in plots]
-        now = began
-        while now - began < BUDGET:
+        now, budget = began, BUDGET if view.crowded else SMALL_BUDGET
+        while now - began < budget:
             number = self.turns.pick(plots, keys, now)
             if number is None:
                 break
