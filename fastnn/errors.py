@@ -40,6 +40,9 @@ class DivergenceError(FastnnError, ArithmeticError):
         )
         self.epoch, self.step, self.history = epoch, step, history
 
+    def __reduce__(self) -> Any:  # a pool whose worker raised what cannot be read back waits forever
+        return DivergenceError, (self.epoch, self.step, self.history)
+
 
 def shown(value: Any, limit: int = 60) -> str:
     """`repr(value)`, on one line and cut to a length that fits in a message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,8 @@ def test_fit_raises_divergence(threads: int) -> None:
         net.fit(on.x_train, on.y_train, optimizer=fnn.SGD(1e6), batch_size=BATCH, epochs=9, threads=threads)
     assert (caught.value.epoch, caught.value.step) == ((step - 1) // PER_EPOCH + 1, step)
     assert isinstance(caught.value, fnn.FastnnError) and isinstance(caught.value, ArithmeticError)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.step, copy.history, str(copy)) == (step, caught.value.history, str(caught.value))
     assert bits(net) == kept
     net.parameters[...] = fnn.Network([6, 8, 3], seed=1).parameters
     history = net.fit(on.x_train, on.y_train, optimizer=fnn.SGD(0.1), batch_size=BATCH, epochs=3, threads=threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -60,6 +61,11 @@ def test_distribution(name: str, fan_in: int, fan_out: int) -> None:
 def test_normal_of_any_deviation(std: float) -> None:
     check(fnn.Network([300, 200], init=fnn.Normal(std), dtype="float64").layers[0].weight, std, False)
     check(fnn.Normal(std).draw(300, 200, 0, 1), std, False)
+
+
+def test_layers_go_to_another_process() -> None:
+    layer = fnn.Dense(3, init=fnn.Normal(0.5))
+    assert pickle.loads(pickle.dumps(layer)) == layer != fnn.Dense(3, init=fnn.Normal(0.6))
 
 
 def test_normal_of_deviation_0() -> None:
