@@ -234,6 +234,10 @@ Weighted = Dense | Recurrent | GRU | LSTM  # layers that have parameters
 
 def from_sizes(sizes: Any, activation: str, init: str | Initializer | None) -> list[Layer]:
     """The layers of [inputs, hidden ..., outputs]: hidden layers take `activation`, the last is linear."""
+    for i, size in enumerate(sizes):
+        if isinstance(size, Layer):
+            wanted = "integers, or a list that begins with Input"
+            raise TypeError(f"layers[{i}]: {shown(size)} behind a size; expected {wanted}")
     *hidden, outputs = sizes[1:]
     layers: list[Layer] = [Input(check_int("layers[0]", sizes[0]))]
     layers += [Dense(check_int(f"layers[{i}]", size), activation, init) for i, size in enumerate(hidden, 1)]

@@ -99,7 +99,7 @@ class Network(OnDevice):
         self.to(device, precision)
         self.epochs = 0  # completed epochs of training: shuffling goes on from there
         self.loss_name = "cross_entropy" if self.sizes[-1] > 1 else "mse"
-        self.layers = [LayerView(layer) for layer in stack if isinstance(layer, Weighted | Dropout)]
+        self.layers = tuple(LayerView(layer) for layer in stack if isinstance(layer, Weighted | Dropout))
         self.keep_in(engine.aligned(self._count(), F))
         for number, (layer, fan_in, view) in enumerate(zip(self.dense, self.sizes, self._views(), strict=False)):
             for name, start in layer.start(fan_in, self.seed, number).items():

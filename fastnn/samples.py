@@ -21,8 +21,11 @@ def numeric(argument: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as reason:
         raise ValueError(f"{argument}: cannot be read as an array ({reason}); expected rows of equal length") from None
+    except (TypeError, RuntimeError) as reason:  # of what has an __array__ that refuses, as PyTorch's tensors have
+        raise TypeError(f"{argument}: cannot be read as an array ({reason}); expected real numbers") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{argument}: has dtype {array.dtype}; expected real numbers")
+        what = f"has dtype {array.dtype}" if array.ndim else shown(value)
+        raise TypeError(f"{argument}: {what}; expected real numbers")
     rows = value if isinstance(value, (list, tuple)) else [value]
     count = sum(int(np.ma.getmask(row).sum()) for row in rows if isinstance(row, np.ma.MaskedArray))
     if count:

@@ -366,8 +366,11 @@ class Trainer:
         """Go back (or on) to a moment of this trainer, or of one made alike, and return its snapshot.
 
         From the thread that runs, between two snapshots, or while none runs. What is trained from there has the same
-        bits as it had the first time. Raises ValueError for a state of another network or optimizer.
+        bits as it had the first time. Raises TypeError for what `keep` has not returned, ValueError for a state of
+        another network or optimizer.
         """
+        if not isinstance(state, State):
+            raise TypeError(f"state: {shown(state)}; expected what keep() has returned")
         arrays = (state.parameters, *state.memory)
         sizes, expected = [a.size for a in arrays], [a.size for a in (self._runner.parameters, *self._runner.memory)]
         if sizes != expected:

@@ -19,6 +19,8 @@ class LayerView:
     recurrent_weight (units, fan_out), and of a GRU recurrent_bias (fan_out,).
     """
 
+    __slots__ = ("layer", "parts")  # to assign to another name is an error
+
     def __init__(self, layer: Weighted | Dropout) -> None:
         self.layer = layer
         self.parts: dict[str, np.ndarray] = {}  # by name, in the order of the parameters

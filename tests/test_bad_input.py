@@ -53,7 +53,7 @@ for layers, error, *words in [
     ([4, 2.5, 3], TypeError, "layers[1]", "2.5", "integer"),
     ([4, "5", 3], TypeError, "layers[1]", "'5'", "integer"),
     ([4, None], TypeError, "layers[1]", "None", "integer"),
-    ([4, fnn.Dense(3)], TypeError, "layers[1]", "Dense", "integer"),
+    ([4, fnn.Dense(3)], TypeError, "layers[1]", "Dense", "integers", "Input"),
     ([fnn.Input(4), 3], TypeError, "layers[1]", "3", "Dense"),
     ([fnn.Input(4), fnn.layers.Layer(), fnn.Dense(3)], TypeError, "layers[1]", "Layer", "Dense"),
     ([fnn.Dense(4), fnn.Dense(3)], ValueError, "layers[0]", "Dense", "Input first"),
@@ -167,7 +167,8 @@ for name, (argument, call) in TAKE_X.items():
         ("a number", 1.0, ValueError, "()", "(n, 4)"),
         ("empty", X[:0], ValueError, "(0, 4)", "at least one row"),
         ("an empty list", [], ValueError, "(0,)", "(n, 4)"),
-        ("None", None, TypeError, "object", "real numbers"),
+        ("None", None, TypeError, "None", "real numbers"),
+        ("rows that are yet to come", (row for row in X), TypeError, "generator", "real numbers"),
         ("objects", X.astype(object), TypeError, "object", "real numbers"),
         ("text", X.astype(str), TypeError, "<U", "real numbers"),
         ("complex", X.astype(complex), TypeError, "complex128", "real numbers"),
@@ -208,7 +209,7 @@ for name, (argument, call_y) in TAKE_Y.items():
         ("cross_entropy", "more labels", np.tile(Y, 2), ValueError, "(40,)", "20 rows"),
         ("cross_entropy", "empty", Y[:0], ValueError, "(0,)", "20 rows"),
         ("cross_entropy", "a number", 1, ValueError, "()", "20 rows"),
-        ("cross_entropy", "None", None, TypeError, "object", "real numbers"),
+        ("cross_entropy", "None", None, TypeError, "None", "real numbers"),
         ("cross_entropy", "text", np.array(["cat"] * 20), TypeError, "<U3", "real numbers"),
         ("cross_entropy", "objects", Y.astype(object), TypeError, "object", "real numbers"),
         ("cross_entropy", "complex", Y.astype(complex), TypeError, "complex128", "real numbers"),
@@ -346,6 +347,13 @@ for how, out, error, *words in [
     bad(f"call: out {how}", lambda net, out=out: net(X, out=out), error, "out", *words)
 
 
+class Refusing:
+    """As a tensor of PyTorch's that has a gradient."""
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise RuntimeError("detach first")
+
+
 def assign(name: str, value: Any) -> Callable[[fnn.Network], None]:
     def run(net: fnn.Network) -> None:
         setattr(net if name == "parameters" else net.layers[0], name, value)
@@ -359,6 +367,8 @@ bad("weight of another shape", assign("weight", np.zeros((5, 4))), ValueError, "
 bad("weight is a number", assign("weight", 1.0), ValueError, "weight", "()", "(4, 5)")
 bad("bias of another shape", assign("bias", np.zeros(4)), ValueError, "bias", "(4,)", "(5,)")
 bad("bias is complex", assign("bias", np.zeros(5, complex)), TypeError, "bias", "complex128", "numbers")
+bad("restore: a snapshot", lambda net: trainer(net, X, Y).restore(3), TypeError, "state", "3", "keep()")
+bad("bias is a tensor", assign("bias", Refusing()), TypeError, "bias", "detach first", "real numbers")
 
 
 # ---- the test --------------------------------------------------------------------------------------------------------
@@ -382,6 +392,14 @@ def test_bad_input_is_named_and_changes_nothing(case: Bad) -> None:
         assert word in message, f"{word!r} is not in {message!r}"
     assert len(message) < 300
     assert state(net) == before
+
+
+def test_layers_cannot_be_put_elsewhere() -> None:
+    net = fnn.Network([4, 5, 3])
+    with pytest.raises(AttributeError, match="weights"):
+        net.layers[0].weights = np.zeros((4, 5))
+    with pytest.raises(TypeError, match="item assignment"):
+        net.layers[0] = net.layers[1]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
