@@ -111,16 +111,17 @@ def test_another_device() -> None:
 def test_too_much_for_it(python: Python) -> None:
     """More than fits into its memory, into places of 32 bits, or into the path that takes least launches."""
     code = """
-import logging, sys
+import logging, sys, weakref
+from types import SimpleNamespace
 import numpy as np, fastnn as fnn
-from fastnn.cuda import held, layout, memory, sequences
+from fastnn.cuda import held, layout, memory, predictor, sequences
 net = fnn.Network([2, 3], device="cuda")
 logging.basicConfig(level="DEBUG", stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
 held.WIDEST = 2
 for _ in range(2):
     net.gradient(np.eye(2), [0, 1])
 logging.disable()
-memory.room = lambda: 2**20
+free, memory.room = memory.room, lambda: 2**20
 layout.MOST = 300
 rows = np.zeros((70, 2)), np.zeros(70, int)
 more = rows[0].repeat(3, 0), rows[1].repeat(3)
@@ -151,6 +152,23 @@ try:
     net(np.zeros((500, 600)))
 except fnn.DeviceError as reason:
     print(reason)
+memory.room, batches, alive, before = free, predictor.batches, weakref.WeakSet(), []
+def noted(*arguments, **options):
+    before.append(len(alive))
+    alive.add(made := batches(*arguments, **options))
+    return made
+sequences.EVALUATED, predictor.batches = 3, noted
+net = fnn.Network([2, 3, 2], device="cuda")
+assert net(np.zeros((7, 2))).shape == (7, 2) and before == [0] * 6, before
+class Context:  # 1 MiB is free, and 2 are of arrays that wait
+    free, memory_manager, get_memory_info = 2**20, property(lambda self: self), lambda self: self
+    deallocations = SimpleNamespace(clear=lambda: setattr(Context, "free", 3 * 2**20))
+memory.SIMULATED, memory.cuda = False, SimpleNamespace(current_context=Context)
+memory.check_room("what waits", 3 * 2**20)
+try:
+    memory.check_room("more", 3 * 2**20 + 1)
+except fnn.DeviceError as reason:
+    print(reason)
 """
     out, _ = python(code, NUMBA_ENABLE_CUDASIM="1")
     assert "device: batches of 70 rows through layers of (2, 3) units do not fit; expected a smaller batch" in out
@@ -158,6 +176,7 @@ except fnn.DeviceError as reason:
     assert "device: the network needs 2 MiB" in out and "device: a prediction needs " in out
     assert out.count("device: data or parameters of 300 numbers or more do not fit") == 2
     assert "device: training needs" in out and "MiB of the GPU's memory, and 1 MiB are free" in out
+    assert "device: what waits" not in out and "device: more needs 4 MiB of the GPU's memory, and 3 MiB are" in out
 
 
 @needs_numba_cuda

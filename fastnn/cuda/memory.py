@@ -58,8 +58,16 @@ def room() -> int:
     return 2**62 if SIMULATED else int(cuda.current_context().get_memory_info().free)
 
 
+def free_waiting() -> None:
+    """Free the arrays that nobody has any more: Numba lets up to ten of them wait, or a fifth of the memory."""
+    if not SIMULATED:
+        cuda.current_context().memory_manager.deallocations.clear()
+
+
 def check_room(what: str, needed: int) -> None:
     """Raises DeviceError if the device has less than `needed` bytes free for `what`."""
+    if needed > room():
+        free_waiting()
     if needed > room():
         raise too_little(what, needed)
 

@@ -36,11 +36,14 @@ class Predictor:
             self._parameters.copy_to_device(self._host)
             together = evaluated(self.architecture, x)
             for begin in range(0, len(x), together):
-                some = x[begin : begin + together]
-                there = self._batches(some, np.zeros(1, self.architecture.F), "mse", len(some), 1)
-                there.forward(0)
-                out[begin : begin + together] = there.outputs(len(some)).reshape(len(some), *out.shape[1:])
+                self._together(x[begin : begin + together], out[begin : begin + together])
         return True
+
+    def _together(self, x: np.ndarray, out: np.ndarray) -> None:
+        """`rows` at once: what they take of the GPU's memory is left before the next are looked at."""
+        there = self._batches(x, np.zeros(1, self.architecture.F), "mse", len(x), 1)
+        there.forward(0)
+        out[...] = there.outputs(len(x)).reshape(out.shape)
 
     def score(self, x: np.ndarray, y: np.ndarray, loss: str) -> tuple[float, float]:
         """Mean loss on checked rows x and targets y, and the number of targets predicted right."""
