@@ -71,7 +71,8 @@ class Shared(BaseRunner):
     def run(self, steps: int, rate: float) -> Result:
         """As alone. A rank that fails goes on to exchange as often as the others wait for it: then all of them raise.
 
-        Another Ctrl-C meanwhile ends it at once, and leaves the others waiting.
+        Another Ctrl-C meanwhile ends it at once, and leaves the others waiting; so does one that comes when all have
+        told that they did not fail, for nothing is exchanged behind that.
         """
         self._calls, self._owed = 0, steps
         try:
@@ -105,8 +106,11 @@ class Shared(BaseRunner):
 
     def _tell(self, results: np.ndarray, *, failed: bool) -> np.ndarray:
         """(ranks, 2, steps + 1): the results (2, steps) of each rank, and at the end of each whether it failed."""
-        self._owed = 0
-        return gathered(self._comm, np.column_stack([results, np.full(2, failed)]))
+        told = np.column_stack([results, np.full(2, failed)])
+        found = np.empty((self._ranks, *told.shape))
+        self._owed = 0  # right before the call: what fails until here is told
+        self._comm.Allgather(told, found)
+        return found
 
     def _together(
         self,

@@ -199,10 +199,11 @@ def test_an_error_of_one_rank_is_raised_on_all(other: dict[str, Any]) -> None:
         *itertools.product([Runner], ["_find_gradient", "_update"], [1, 4, 6]),
         *itertools.product([Rank], ["Alltoall"], [1, 4, 6]),
         *itertools.product([Runner], ["keep"], [1, 3]),
+        *itertools.product([np], ["column_stack"], [1, 2]),
     ],
 )
 def test_a_rank_that_fails_while_it_trains_keeps_no_other_waiting(
-    owner: type, what: str, at: int, monkeypatch: pytest.MonkeyPatch
+    owner: Any, what: str, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, calls = getattr(owner, what), threading.local()
 
