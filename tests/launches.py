@@ -57,12 +57,17 @@ def kind(argument: Any) -> Any:
 
 @contextmanager
 def noted() -> Iterator[dict[str, Kernel]]:
-    """Within: kernels that are launched are noted by their names, and nothing is done."""
+    """Within: kernels that are launched are noted by their names, and nothing is done.
+
+    Raises AssertionError where one is launched with arguments of other types than before.
+    """
     found: dict[str, Kernel] = {}
 
     def launched(kernel: Any, configuration: Any) -> Any:
         def note(*arguments: Any) -> None:
-            found.setdefault(name(kernel), Kernel(kernel, types.void(*map(kind, arguments))))
+            signature = types.void(*map(kind, arguments))
+            first = found.setdefault(name(kernel), Kernel(kernel, signature)).signature
+            assert first == signature, f"{name(kernel)} is compiled twice: for {first}, and for {signature}"
 
         return note
 
