@@ -1,13 +1,16 @@
 """Keys of one's own: a TOML file, checked, and used by bindings, bars and help alike."""
 
+import argparse
+
 import pytest
 from driving import opened_with, press_until, text_of
 from fake_training import FakeBackend
 
+from fastnn.options import UI_OPTIONS
 from tui.actions import ACTIONS
 from tui.app import FastnnApp
 from tui.keymap import KeymapError, default_path, load_keys
-from tui.options import Options, from_environment
+from tui.options import Options, add_options, from_environment
 
 
 def write(tmp_path, text):
@@ -61,6 +64,12 @@ async def test_other_keys_work_and_are_shown_everywhere():
         await press_until(pilot, "h", lambda: len(app.screen_stack) == 2)
         await pilot.pause()
         assert "f2  " + next(a.help for a in ACTIONS if a.name == "step") in text_of(app)
+
+
+def test_the_command_line_opens_the_ui_for_every_option_that_it_reads():
+    parser = argparse.ArgumentParser(add_help=False)
+    add_options(parser)
+    assert {name for action in parser._actions for name in action.option_strings} == set(UI_OPTIONS)
 
 
 def test_options_of_the_command_line():
