@@ -29,6 +29,7 @@ CHOICES = Choices(
     loaders={name: DATASETS[name].options for name in ("digits", "moons", "spirals")},
     features=tuple(FEATURES_OF_POINTS),
 )
+CORES = 8  # with fewer the screen leaves them to training, and each test waits for it
 FEATURES = {"digits": (64, 10), "moons": (2, 2), "spirals": (2, 3), "sine": (1, 1)}
 
 
@@ -242,4 +243,4 @@ class FakeBackend:
         inputs = data.features
         sizes = (inputs, *config.layers, outputs)
         self.trainers.append(FakeTrainer(config, sizes, **self.options))
-        return Run(self.trainers[-1], sizes, FakeNetwork(config, sizes), data)
+        return Run(self.trainers[-1], sizes, FakeNetwork(config, sizes), data, cores=CORES)
