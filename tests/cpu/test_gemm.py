@@ -26,7 +26,8 @@ EVERY_MACHINE = {
 }
 # The other machines' in float32 alone: each costs seconds to compile, and the type changes only the number of lanes.
 OTHERS = [name for name in EVERY_MACHINE if name != machine().name]
-PRODUCTS = [(F, machine().name) for F in TYPES] + [(np.float32, name) for name in OTHERS]
+PRODUCTS: list[Any] = [(F, machine().name) for F in TYPES]
+PRODUCTS += [pytest.param(np.float32, name, marks=pytest.mark.xdist_group(name)) for name in OTHERS]  # compiled once
 GUARD = 12345.678
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 48)
 COLUMNS = (
@@ -142,7 +143,8 @@ def run(
 
 @pytest.mark.parametrize(("F", "name"), PRODUCTS)
 def test_every_shape(F: type, name: str) -> None:
-    # The variants take turns over the shapes, so that each meets every edge.
+    # Each tile's rows and columns meet; sums, which are loops within a tile, and variants take turns over them, so that
+    # each meets every number of rows, every number of columns and every other.
     variants = [
         {"alpha": 1.0, "beta": 1.0, "transposed": False, "pad": 0, "s_row": "bias"},  # x W + b
         {"alpha": 1.0, "beta": 0.0, "transposed": False, "pad": 3, "s_row": "matrix"},  # dz W^T
@@ -150,8 +152,9 @@ def test_every_shape(F: type, name: str) -> None:
         {"alpha": 1.0, "beta": 0.0, "transposed": True, "pad": 16, "s_row": "matrix"},  # x^T dz
         {"alpha": 0.5, "beta": -2.0, "transposed": False, "pad": 1, "s_row": "bias"},
     ]
-    for turn, (m, n, k) in enumerate(itertools.product(ROWS, COLUMNS, SUMS)):
-        run(F, m, n, k, name=name, **variants[turn % 5])
+    for turn, (m, n) in enumerate(itertools.product(ROWS, COLUMNS)):
+        for k in (SUMS[turn % 6], SUMS[(turn + 3) % 6]):
+            run(F, m, n, k, name=name, **variants[turn % 5])
 
 
 @pytest.mark.parametrize("F", TYPES)
