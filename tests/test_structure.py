@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,14 @@ def sources(*packages: Path) -> dict[str, Path]:
     return found
 
 
-MODULES = sources(PACKAGE)
+MODULES, UI_MODULES = sources(PACKAGE), sources(TUI)
+ALL = MODULES | UI_MODULES
+
+
+@cache
+def tree_of(name: str) -> ast.AST:
+    """A module's syntax."""
+    return ast.parse(ALL[name].read_text())
 
 
 def floor(module: str) -> int:
@@ -81,32 +89,32 @@ def test_floors_name_modules_that_exist() -> None:
     assert floor("fastnn") == 3
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_point_down(name: str) -> None:
+def test_imports_point_down() -> None:
     """In functions too: an import that is hidden there is still an import."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
-        for target in imported(node, MODULES):
-            if target.partition(".")[0] == "fastnn" and target != "fastnn.version":
-                assert floor(target) <= floor(name), f"{name} (floor {floor(name)}) imports {target} ({floor(target)})"
-                # Within floor 0 and 1 the modules stand beside each other, except on the compiler and the formulas.
-                assert target != "fastnn" or floor(name) == 3
+    for name in MODULES:
+        for node in ast.walk(tree_of(name)):
+            for target in imported(node, MODULES):
+                if target.partition(".")[0] == "fastnn" and target != "fastnn.version":
+                    floors = f"{name} (floor {floor(name)}) imports {target} ({floor(target)})"
+                    assert floor(target) <= floor(name), floors
+                    # Within floor 0 and 1 the modules stand side by side, except on the compiler and the formulas.
+                    assert target != "fastnn" or floor(name) == 3, name
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_nobody_imports_the_ui(name: str) -> None:
-    tree = ast.parse(MODULES[name].read_text())
-    anywhere = {target for node in ast.walk(tree) for target in imported(node, {})}
-    loaded = {target for node in at_import(tree) for target in imported(node, {})}
-    assert not any(target.partition(".")[0] in ("tui", "textual", "plotext") for target in loaded)
-    if name != "fastnn.cli":  # the command that opens it, when it is asked to
-        assert not any(target.partition(".")[0] == "tui" for target in anywhere)
+def test_nobody_imports_the_ui() -> None:
+    for name in MODULES:
+        tree = tree_of(name)
+        anywhere = {target for node in ast.walk(tree) for target in imported(node, {})}
+        loaded = {target for node in at_import(tree) for target in imported(node, {})}
+        assert not any(target.partition(".")[0] in ("tui", "textual", "plotext") for target in loaded), name
+        if name != "fastnn.cli":  # the command that opens it, when it is asked to
+            assert not any(target.partition(".")[0] == "tui" for target in anywhere), name
 
 
 def test_the_ui_uses_public_names_and_no_engine() -> None:
-    modules = sources(TUI)
-    assert modules
-    for name, path in modules.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+    assert UI_MODULES
+    for name in UI_MODULES:
+        for node in ast.walk(tree_of(name)):
             for target in imported(node, MODULES):
                 assert not target.startswith(("fastnn.cpu", "numba")), f"{name} imports {target}"
 
@@ -148,17 +156,16 @@ print(json.dumps(sorted(sys.modules)))
 
 
 def test_nothing_of_ours_imports_cuda() -> None:
-    for name, path in (MODULES | sources(TUI)).items():
+    for name in ALL:
         if not name.startswith("fastnn.cuda"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(tree_of(name)):
                 assert not [target for target in imported(node, {}) if target.startswith("numba.cuda")], name
 
 
-@pytest.mark.parametrize("name", MODULES | sources(TUI))
-def test_modules_are_short(name: str) -> None:
-    lines = (MODULES | sources(TUI))[name].read_text().count("\n")
-    assert lines < 400, f"{name} has {lines} lines"
-    assert name.rpartition(".")[2] not in ("utils", "util", "helpers", "misc", "common")
+def test_modules_are_short() -> None:
+    lines = {name: path.read_text().count("\n") for name, path in ALL.items()}
+    assert {name: count for name, count in lines.items() if count >= 400} == {}
+    assert not {name.rpartition(".")[2] for name in ALL} & {"utils", "util", "helpers", "misc", "common"}
 
 
 # What decides how Numba compiles, or where it keeps what it has compiled.
@@ -176,13 +183,13 @@ CONFIGURES = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "fastnn.compiler"])
-def test_only_the_compiler_configures_numba(name: str) -> None:
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "numba":
-            assert not CONFIGURES & {alias.name for alias in node.names}, f"{name}: {ast.unparse(node)}"
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value).partition(".")[0] == "numba":
-            assert node.attr not in CONFIGURES, f"{name}: {ast.unparse(node)}"
+def test_only_the_compiler_configures_numba() -> None:
+    for name in MODULES.keys() - {"fastnn.compiler"}:
+        for node in ast.walk(tree_of(name)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "numba":
+                assert not CONFIGURES & {alias.name for alias in node.names}, f"{name}: {ast.unparse(node)}"
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).partition(".")[0] == "numba":
+                assert node.attr not in CONFIGURES, f"{name}: {ast.unparse(node)}"
 
 
 # ---- registries ------------------------------------------------------------------------------------------------------
