@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-BY_DATA = "by the data"  # a cell that the data chooses
+BY_DATA = "by the data"  # a cell, or a task, that the data chooses
+TASKS = ("classification", "regression")
+TABLE = ("label", "task", "standardize")  # what the loader of a file's table takes, and a person may type
 MAX_LAYERS = 32
 MAX_WIDTH = 65_536
 RATE_LOW, RATE_HIGH = 1e-12, 1e12
@@ -50,9 +52,10 @@ class RunConfig:
     def with_rest_of(self, other: RunConfig) -> RunConfig:
         """This configuration with what `other` has beside what a person types, where it still fits."""
         same = self.data == other.data
+        rest = tuple(item for item in other.loader if item[0] not in TABLE)
         return replace(
             self,
-            loader=other.loader if same else (),
+            loader=(*self.loader, *rest) if same else self.loader,
             settings=other.settings if self.optimizer == other.optimizer else (),
             loss=other.loss if same else "",
             masks=other.masks if same and self.layers == other.layers else (),
@@ -124,6 +127,20 @@ def read_layers(text: str) -> tuple[int, ...]:
     return tuple(widths)
 
 
+def read_loader(texts: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
+    """What is to be known of a table in a file, of `TABLE`; nothing of a built-in data set."""
+    if "label" not in texts:
+        return ()
+    label, task = texts["label"].strip(), texts["task"]
+    number = label.removeprefix("-")
+    column: str | int = int(label) if number.isascii() and number.isdigit() else label
+    return (
+        *((("label", column),) if label else ()),
+        *((("task", task),) if task in TASKS else ()),
+        *((("standardize", True),) if texts["standardize"] == "yes" else ()),
+    )
+
+
 def read_config(texts: Mapping[str, str]) -> RunConfig:
     """The configuration written in the drawer's fields (one text for each field of `RunConfig`).
 
@@ -133,6 +150,7 @@ def read_config(texts: Mapping[str, str]) -> RunConfig:
         raise FieldError("data", "data: expected a data set's name, or a file or folder")
     return RunConfig(
         data=texts["data"].strip(),
+        loader=read_loader(texts),
         layers=read_layers(texts["layers"]),
         cell="" if texts["cell"] == BY_DATA else texts["cell"],
         activation=texts["activation"],

@@ -15,6 +15,16 @@ def test_defaults_read_back():
     assert read_config(GOOD) == RunConfig()
 
 
+def test_a_table_of_ones_own_is_told_apart_from_a_built_in_set():
+    typed = {**GOOD, "data": "a.csv", "label": "", "task": BY_DATA, "standardize": "no"}
+    assert read_config(typed).loader == ()
+    chosen = read_config({**typed, "label": "-2", "task": "regression", "standardize": "yes"})
+    assert chosen.loader == (("label", -2), ("task", "regression"), ("standardize", True))
+    assert read_config({**typed, "label": " price "}).loader == (("label", "price"),)
+    before = RunConfig(data="a.csv", loader=(("standardize", True), ("delimiter", ";")))
+    assert read_config(typed).with_rest_of(before).loader == (("delimiter", ";"),)
+
+
 @pytest.mark.parametrize(
     ("text", "widths"),
     [("64 32", (64, 32)), ("64,32", (64, 32)), ("64-32", (64, 32)), (" 8 ", (8,)), ("", ()), ("1, 2 3", (1, 2, 3))],

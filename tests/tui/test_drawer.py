@@ -33,6 +33,7 @@ async def test_shows_the_configuration_and_the_choices_of_the_backend():
             "spirals",
             OTHER,
         }
+        assert all(isinstance(value, str) for select in drawer.query(Select) for _, value in select._options)
 
 
 async def test_apply_builds_a_new_network_and_closes():
@@ -97,6 +98,11 @@ async def test_a_file_of_ones_own_can_be_named():
         await press(pilot, *"no.csv", "enter")
         await until(pilot, lambda: "'no.csv'" in text_of(app))
         assert app.session.view.config.data == "digits"
+        put(drawer, "task", "regression")
+        assert drawer.texts() | {"data": "no.csv", "label": "", "task": "regression"} == drawer.texts()
+        put(drawer, "data", "moons")
+        await until(pilot, lambda: not drawer.query_one("#row-task").display)
+        assert "task" not in drawer.texts()
 
 
 async def test_a_rate_that_nobody_typed_follows_the_optimizer():

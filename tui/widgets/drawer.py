@@ -13,12 +13,15 @@ from textual.message import Message
 from textual.widgets import Button, Input, Label, Select, Static
 
 from tui import numbers
-from tui.config import BY_DATA, Choices, FieldError, RunConfig, read_config
+from tui.config import BY_DATA, TABLE, TASKS, Choices, FieldError, RunConfig, read_config
 
 OTHER = "file or folder\u2026"
 LABELS = {
     "data": "data",
     "path": "",
+    "label": "label column",
+    "task": "task",
+    "standardize": "standardize",
     "layers": "layers",
     "cell": "cell",
     "activation": "activation",
@@ -33,7 +36,8 @@ LABELS = {
 }
 # What fastnn calls an argument that a field is for, where it is another word.
 ARGUMENTS = {"name_or_path": "data", "lr": "learning_rate", "rate": "learning_rate"}
-SELECTS = ("data", "cell", "activation", "init", "optimizer", "device", "precision")
+OF_A_FILE = ("path", *TABLE)
+SELECTS = ("data", "task", "standardize", "cell", "activation", "init", "optimizer", "device", "precision")
 
 
 class Drawer(Vertical):
@@ -68,7 +72,7 @@ class Drawer(Vertical):
                 with Horizontal(classes="field", id=f"row-{name}"):
                     yield Label(label)
                     if name in SELECTS:
-                        yield Select[str]((), id=f"field-{name}", compact=True, allow_blank=True, prompt="")
+                        yield Select[str]((("", ""),), id=f"field-{name}", compact=True, allow_blank=False)
                     else:
                         yield Input(id=f"field-{name}", compact=True, select_on_focus=True)
         yield Static(id="wrong", markup=False)
@@ -94,7 +98,8 @@ class Drawer(Vertical):
             self._built = True
             await self.recompose()
             self.query_one("#field-layers", Input).placeholder = "none"
-            self.query_one("#field-path", Input).placeholder = "path to CSV, NPY or IDX"
+            self.query_one("#field-path", Input).placeholder = "CSV NPY TXT or IDX"
+            self.query_one("#field-label", Input).placeholder = "the last one"
         self.fill(choices, config)
         self.add_class("-open")
         self.query_one("#field-data").focus()
@@ -102,7 +107,10 @@ class Drawer(Vertical):
     def fill(self, choices: Choices, config: RunConfig) -> None:
         self._choices, self._filled = choices, config
         own = config.data not in choices.data
+        table = dict(config.loader) if own else {}
         self._select("data", [*choices.data, OTHER], OTHER if own else config.data)
+        self._select("task", [BY_DATA, *TASKS], table.get("task") or BY_DATA)
+        self._select("standardize", ["no", "yes"], "yes" if table.get("standardize") else "no")
         self._select("cell", [BY_DATA, *choices.cells], config.cell or BY_DATA)
         self._select("device", choices.devices, config.device)
         self._select("precision", choices.precisions, config.precision)
@@ -112,6 +120,7 @@ class Drawer(Vertical):
         self._offered = numbers.exponent(f"{config.learning_rate:.6g}")
         texts = {
             "path": config.data if own else "",
+            "label": str(table.get("label", "")),
             "layers": " ".join(str(width) for width in config.layers),
             "learning_rate": self._offered,
             "batch_size": str(config.batch_size),
@@ -120,8 +129,13 @@ class Drawer(Vertical):
         }
         for name, text in texts.items():
             self.query_one(f"#field-{name}", Input).value = text
-        self.query_one("#row-path").display = own
+        self._show_file(own)
         self.complain("")
+
+    def _show_file(self, own: bool) -> None:
+        """The rows that are about a file, or not."""
+        for name in OF_A_FILE:
+            self.query_one(f"#row-{name}").display = own
 
     def _select(self, name: str, options: Iterable[str], value: str) -> None:
         names = list(options)
@@ -153,11 +167,11 @@ class Drawer(Vertical):
         return self.query_one(f"#field-{name}", Input).value
 
     def texts(self) -> dict[str, str]:
-        """What the fields hold, by the names of `RunConfig`."""
+        """What the fields hold, by the names of `RunConfig`; of a file also those of `TABLE`."""
         texts = {name: self._text(name) for name in LABELS}
-        path = texts.pop("path")
+        of_a_file = {name: texts.pop(name) for name in OF_A_FILE}
         if texts["data"] == OTHER:
-            texts["data"] = path
+            texts |= {"data": of_a_file.pop("path"), **of_a_file}
         return texts
 
     def action_apply(self) -> None:
@@ -188,7 +202,7 @@ class Drawer(Vertical):
     @on(Select.Changed, "#field-data")
     def _data_changed(self, event: Select.Changed) -> None:
         event.stop()
-        self.query_one("#row-path").display = event.value == OTHER
+        self._show_file(event.value == OTHER)
         if event.value == OTHER:
             self.query_one("#field-path").focus()
 
