@@ -1,5 +1,7 @@
 """The Layers mode: every key, the mouse, and stored pictures."""
 
+from types import SimpleNamespace
+
 import pytest
 from driving import opened, press, press_until, reach, settle, text_of, until
 from fake_training import FakeBackend
@@ -8,7 +10,8 @@ from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.layerlog import KINDS
 from tui.options import Options
-from tui.widgets.layers import FORMS, LayerGrid, LayerPlot, WeightImages
+from tui.view import Run
+from tui.widgets.layers import FORMS, LayerGrid, LayerPlot, WeightImages, first_weights, has_images
 
 RUN = RunConfig(epochs=12)
 DEEP = RunConfig(data="moons", layers=(8,) * 9, epochs=12)
@@ -87,6 +90,12 @@ async def test_i_shows_the_weights_of_the_first_layer_where_there_are_images():
         await open_layers(pilot, app)
         await press(pilot, "i")
         assert not app.base.query_one(WeightImages).display
+
+
+def test_rows_of_an_image_one_after_the_other_are_no_images():
+    by_rows = Run(None, (8, 24, 10), data=SimpleNamespace(image_shape=(8, 8)), cell="gru")
+    assert not has_images(by_rows) and first_weights(400)(by_rows) is None
+    assert has_images(Run(None, (64, 24, 10), data=by_rows.data))
 
 
 async def test_a_click_on_a_plot_shows_its_kind_in_all_views():

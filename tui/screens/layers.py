@@ -10,7 +10,7 @@ from textual.content import Content
 from tui.layerlog import KINDS
 from tui.screens.mode import ModeScreen
 from tui.view import View
-from tui.widgets.layers import FORMS, LEGEND, NAMES, LayerGrid, LayerPlot, WeightImages, first_weights
+from tui.widgets.layers import FORMS, LEGEND, NAMES, LayerGrid, LayerPlot, WeightImages, first_weights, has_images
 
 
 class LayersScreen(ModeScreen):
@@ -41,7 +41,7 @@ class LayersScreen(ModeScreen):
 
     async def refresh_panes(self, view: View) -> None:
         """As many plots as fit, and what they show."""
-        images = getattr(view.run.data if view.run else None, "image_shape", None) is not None
+        images = view.run is not None and has_images(view.run)
         self._frame_of_grid.set_class(images, "-with-images")
         if await self._grid.fit(max(0, len(view.sizes) - 1)):
             self.call_after_refresh(self.draw_now)
@@ -101,7 +101,7 @@ class LayersScreen(ModeScreen):
     async def action_images(self) -> None:
         """The first layer's weights as images, where there is no room for both or to have more room."""
         if not self._frame_of_grid.has_class("-with-images"):
-            self.notify("the inputs of this data are no images")
+            self.notify("the first layer sees no images")
             return
         self._frame_of_grid.toggle_class("-images")
         self.call_after_refresh(self._show)

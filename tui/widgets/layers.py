@@ -152,11 +152,17 @@ class LayerGrid(Grid, can_focus=False):
         return self.first, max(0, self.depth - self.first - self.room()[1])
 
 
+def has_images(run: Any) -> bool:
+    """Whether the first layer sees images, and not their rows one after the other."""
+    shape = getattr(run.data, "image_shape", None)
+    return shape is not None and shape[0] * shape[1] == run.sizes[0]
+
+
 def first_weights(most: int) -> Any:
     """A probe: the weights (units, rows, columns) of the first layer's first `most` units as images."""
 
     def look(run: Any) -> np.ndarray | None:
-        if run.data.image_shape is None:
+        if not has_images(run):
             return None
         weight = run.network.layers[0].weight
         images: np.ndarray = np.ascontiguousarray(weight[:, :most].T).reshape(-1, *run.data.image_shape)
