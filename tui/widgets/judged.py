@@ -94,6 +94,18 @@ class JudgedPlot(Plot):
         """The number of the row that is looked at."""
         return int(self.rows[min(self.selection.at, len(self.rows) - 1)]) if len(self.rows) else None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes' names; those that cannot be seen, such as a space in a text, in quotes."""
+        return tuple(name if name.strip() else repr(name) for name in self.data.classes)
+
+    def place(self, row: int) -> tuple[int, int | None]:
+        """The sequence that a row belongs to and its time step from 1; a row itself where there is one answer each."""
+        if not self.data.every_step:
+            return row, None
+        sequence, at = divmod(row, self.data.steps)
+        return sequence, at + 1
+
     def image_colors(self, images: np.ndarray) -> np.ndarray:
         """Colors (..., 3) of pixels in [0, 1], ink on the ground."""
         low, high = float(self.data.x_train.min()), float(self.data.x_train.max())
@@ -112,13 +124,13 @@ class ImageView(JudgedPlot):
             return
         truth, said = int(self.judged.truth[row]), int(self.judged.predicted[row])
         right = truth == said
-        sequence, at = divmod(row, self.data.steps) if self.data.every_step else (row, None)
-        self.border_title = Content.assemble(
-            (f"Row {sequence}", "bold"), "" if at is None else f" step {at + 1}",
-            f" is {self.data.classes[truth]} said ",
-            (f"{self.data.classes[said]} {'✔' if right else '✖'}", "$state-running" if right else "$health-poor"),
-            (f" loss {short(float(self.judged.losses[row]))}", "$text-muted"),
+        (sequence, at), names = self.place(row), self.names
+        what = Content.assemble(
+            (f"Row {sequence}", "bold"), "" if at is None else f" step {at}", f" is {names[truth]} said ",
+            (f"{names[said]} {'✔' if right else '✖'}", "$state-running" if right else "$health-poor"),
         )  # fmt: skip
+        loss = Content.styled(f" loss {short(float(self.judged.losses[row]))}", "$text-muted")
+        self.border_title = self.title_of([what, loss])
 
     def draw(self, width: int, height: int) -> Cells | None:
         """The image beside a bar a class."""
@@ -157,7 +169,7 @@ class ImageView(JudgedPlot):
         return height + 1
 
     def _bars(self, cells: Cells, x: int, top: int, shares: np.ndarray, truth: int) -> None:
-        names = self.data.classes
+        names = self.names
         label = min(max(map(len, names)), 10)
         room = cells.width - x - label - 7
         lines = cells.height - top
@@ -203,7 +215,7 @@ class Browser(JudgedPlot):
         if self.size.width < 40:
             del parts[0]
         if self.selection.cell is not None:
-            truth, said = (self.data.classes[number] for number in self.selection.cell)
+            truth, said = (self.names[number] for number in self.selection.cell)
             parts = [(f"{truth} said to be {said}", "$plot-cursor")]
         parts.append((f"  {self.selection.at + 1 if len(self.rows) else 0} of {len(self.rows):,}", "$text-muted"))
         self.border_title = Content.assemble(*parts)
@@ -342,16 +354,18 @@ class WorstRows(JudgedPlot):
         if self.judged is None or not len(self.rows):
             return None
         cells, muted = Cells(width, height), self.color("plot-axis")
-        cells.text(2, 0, f"{'row':>7} {'is':>10} {'said':>10} {'loss':>8}", muted)
+        row = "row.step" if self.data.every_step else "row"
+        cells.text(1, 0, f"{row:>8} {'is':>10} {'said':>10} {'loss':>8}", muted)
         at, lines = min(self.selection.at, len(self.rows) - 1), max(1, height - 1)
         top = max(0, at - lines + 1)
         for y, row in enumerate(self.rows[top : top + lines].tolist(), 1):
             here = top + y - 1 == at
             truth, said, right = self._said(row)
+            number = ".".join(str(part) for part in self.place(row) if part is not None)
             color = self.color("foreground") if right else self.color("health-poor")
             cells.text(0, y, "▶" if here else " ", self.color("key"), bold=True)
             cells.text(
-                2, y, f"{row:>7} {truth:>10} {said:>10} {short(float(self.judged.losses[row])):>8}", color, bold=here
+                2, y, f"{number:>7} {truth:>10} {said:>10} {short(float(self.judged.losses[row])):>8}", color, bold=here
             )
         return cells
 
@@ -360,4 +374,5 @@ class WorstRows(JudgedPlot):
         if self.judged.predicted is None:
             return short(float(self.judged.truth[row].flat[0])), short(float(self.judged.shares[row].flat[0])), True
         truth, said = int(self.judged.truth[row]), int(self.judged.predicted[row])
-        return self.data.classes[truth][:10], self.data.classes[said][:10], truth == said
+        names = self.names
+        return names[truth][:10], names[said][:10], truth == said
