@@ -100,7 +100,7 @@ def _report(result: Backpropagation) -> tuple[Part, ...]:
         f"f over the updates (target {result.target:g})",
         (
             Curve(f"slide's rule, η = {result.eta:g}", at, result.climbed),
-            Curve(f"descent on (f - t)², η = {result.descent:g}", at, result.descended),
+            Curve(f"descent on (f - target)², η = {result.descent:g}", at, result.descended),
         ),
         "updates",
     )

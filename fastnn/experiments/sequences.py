@@ -79,8 +79,8 @@ def _report_recurrence(result: Recurrence) -> tuple[Part, ...]:
     slide=SLIDE,
     text="A recurrent layer reads a sequence and keeps a state: h_t = tanh(W_xh x_t + W_hh h_(t-1) + b). The same "
     "weights are used at every step, so the network is as deep as the sequence is long. On its way back to step t the "
-    "gradient is multiplied by ∂h_(t+1)/∂h_t = w_hh (1 - h²) at each step: below 1 it vanishes, above 1 it explodes. "
-    "Here is one unit that hears a 1 at the first step, and nothing afterwards.",
+    "gradient is multiplied by ∂h_(t+1)/∂h_t = w_hh (1 - h_(t+1)²) at each step: below 1 it vanishes, above 1 it "
+    "explodes. Here is one unit that hears a 1 at the first step, and nothing afterwards.",
     report=_report_recurrence,
     question=Question(
         "w_hh = 0.5, 12 steps. How much of the gradient of h at the end reaches the first step?",
@@ -229,7 +229,7 @@ def _report_adding(result: Adding) -> tuple[Part, ...]:
     epochs = np.arange(1.0, result.loss.shape[1] + 1)
     curves = tuple(Curve(name, epochs, row) for name, row in zip(result.cells, result.loss, strict=True))
     level = Curve("answering 1", epochs, np.full(len(epochs), result.baseline))
-    rows = tuple((name, f"{row[-1]:.4f}", f"{row[-1] / result.baseline:.2g}") for name, row in
+    rows = tuple((name, f"{row[-1]:.2g}", f"{row[-1] / result.baseline:.2g}") for name, row in
                  zip(result.cells, result.loss, strict=True))  # fmt: skip
     solved = [name for name, row in zip(result.cells, result.loss, strict=True) if row[-1] < 0.1 * result.baseline]
     return (

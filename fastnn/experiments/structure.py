@@ -159,7 +159,7 @@ def _report_partial(result: Partial) -> tuple[Part, ...]:
     title = f"{result.connections} of {result.possible} links in the first layer"
     return (
         Diagram(title, sizes, result.weights, (result.mask, None), (1, int(link[0]) + 1, int(link[1]) + 1)),
-        Table("64-64-10 on the digits", ("first layer", "links", "accuracy"), rows, 1),
+        Table("64-64-10 on the digits", ("first layer", "links in all", "accuracy"), rows, 1),
         Checks("Seen here", checks),
     )
 
@@ -256,8 +256,8 @@ class Neuron:
 
 def _report_neuron(result: Neuron) -> tuple[Part, ...]:
     rows = tuple(
-        (f"x_{k} = {x:g}", f"w_{k},1 = {w:g}", f"{term:+.4g}")
-        for k, x, w, term in zip((1, 2, 0), result.x, result.weights, result.terms, strict=True)
+        (f"x{k} = {x:g}", f"w{k}₁ = {w:g}", f"{term:+.4g}")
+        for k, x, w, term in zip("₁₂₀", result.x, result.weights, result.terms, strict=True)
     )
     told = ((
         ("a = ", ""), (f"{result.a:.5g}", "value"), (f"   y = {result.activation}(a) = ", ""),

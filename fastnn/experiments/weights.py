@@ -82,7 +82,7 @@ def _report(result: Initialization) -> tuple[Part, ...]:
         (SCHEMES[name][2], *(f"{value:.2g}" for value in result.std[k]), f"{100 * result.saturated[k].mean():.0f}%")
         for k, name in enumerate(result.schemes)
     )
-    columns = ("σ of the outputs", *(f"layer {k + 1}" for k in range(LAYERS)), "sat")
+    columns = ("σ of the outputs", "layer 1", *(f"{k + 1}" for k in range(1, LAYERS)), "saturated")
     return (
         Histograms(f"Outputs of the layers: {SCHEMES[result.chosen][2]}", panels),
         Table(f"{INPUTS:,} inputs from N(0, 1), {LAYERS} layers of {result.width}", columns, rows, chosen),
@@ -107,10 +107,10 @@ def conclusions(result: Initialization) -> tuple[tuple[str, bool], ...]:
     title="Weight initialization",
     slide="Neural networks: Weight initialization experiment",
     text="1,000 inputs from N(0, 1) go through five layers; below are the outputs of each. Weights from N(0, 1) push "
-    "tanh to its flat ends: no gradient comes back. Smaller ones, σ = 0.01, shrink the outputs to 0 layer by layer. "
-    "Xavier's σ = √(2 / (fan_in + fan_out)) depends on the layer's size and keeps tanh's outputs spread. ReLU halves "
-    "what passes, so He doubles the variance: √(4 / (fan_in + fan_out)) on the slide, √(2 / fan_in) in the paper, the "
-    "same here.",
+    "tanh to its flat ends: no gradient comes back. Smaller ones, σ = 0.01, shrink the outputs to 0 layer by layer: "
+    "f' is 1 there, as the slide has it, but so small weights shrink the gradient, too. Xavier's σ = √(2 / (fan_in + "
+    "fan_out)) depends on the layer's size and keeps tanh's outputs spread. ReLU halves what passes, so He doubles the "
+    "variance: √(4 / (fan_in + fan_out)) on the slide, √(2 / fan_in) in the paper, the same here.",
     report=_report,
     question=Question(
         "Weights from N(0, 1), 500 inputs to each node, tanh. Where will most outputs lie?",

@@ -120,6 +120,8 @@ def test_a_window_shows_a_part():
     chart = line_chart(78, 11, [curve(list(range(1000)))], window=(900.0, 999.0))
     assert (chart.x_axis.low, chart.x_axis.high) == (900.0, 999.0)
     assert "900" in chart.cells.lines()[-1] and inked(chart) > 60
+    shares = line_chart(78, 11, [curve([0.0, 1.0])], window=(0.002, 1.0))  # no steps, which are whole
+    assert [label for _, label in shares.x_axis.ticks] == ["0.2", "0.4", "0.6", "0.8", "1"]
 
 
 def test_smoothing_is_a_moving_average_that_starts_right():

@@ -17,7 +17,7 @@ from tui.view import explain
 from tui.widgets.lesson import CoursePlot, LessonReport, LessonText
 
 EPOCHS = 1000  # of a training that a lesson opens and that does not say how long
-BESIDE = 120  # columns from which text and numbers are side by side
+BESIDE = 130  # columns from which text and numbers are side by side: the numbers want 76
 
 
 class LearnScreen(ModeScreen):

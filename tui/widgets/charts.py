@@ -140,7 +140,7 @@ def _x_axis(clean: list[tuple[np.ndarray, np.ndarray, Line]], window: tuple[floa
     else:
         low = min(0.0, *(float(x[0]) for x, _, _ in clean))
         high = max(low + 1, *(float(x[-1]) for x, _, _ in clean))  # before the first step, too, no step is below 0
-    axis = linear_axis(low, high, wanted, whole=True)
+    axis = linear_axis(low, high, wanted, whole=not given or high - low >= 1)  # steps; else a share
     if given and axis.low < low:  # an axis that would begin at 0 has other ticks, not another range
         axis = Axis(low, high, tuple((t, label) for t, label in axis.ticks if low <= t <= high))
     return axis

@@ -231,4 +231,5 @@ def verdict(lesson: Lesson) -> str:
     if lesson.right is None:
         return ""
     answer = lesson.experiment.question.answers[lesson.right]
-    return f"{'Right.' if lesson.answer == lesson.right else f'It is: {answer}.'} {lesson.why}"
+    said = "Right." if lesson.answer == lesson.right else f'It is "{answer}".'
+    return f"{said} {lesson.why}"
