@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.screen import Screen
 
 from tui import numbers
+from tui.actions import of_mode
 from tui.config import RunConfig
 from tui.export import stem, write_csv, write_folder
 from tui.screens.dialogs import Confirm, RateInput
@@ -34,6 +35,7 @@ SPEEDS: tuple[float | None, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 20
 class Commands(Base):
     """Training, learning rate, configuration, dialogs; a part of `ModeScreen`."""
 
+    NAME: ClassVar[str]
     session: Session
     asked = 0  # the number of the drawer's configuration that waits for an answer
     opening = 0  # of one that is to be seen in the Train mode once it is taken
@@ -180,7 +182,8 @@ class Commands(Base):
 
     def action_help(self) -> None:
         """Show every key."""
-        self.app.push_screen(Help(self.ui.actions))
+        mine, others = of_mode(self.ui.actions, self.NAME), self.ui.actions
+        self.app.push_screen(Help((*mine, *(action for action in others if action not in mine))))
 
     def action_quit(self) -> None:
         """Leave; asks while training runs."""

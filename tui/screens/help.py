@@ -25,7 +25,7 @@ READING = (
 
 
 class Help(Once, ModalScreen[None]):
-    """All keys by group; those of one mode alone say which."""
+    """All keys by group, in the order of the actions; those of one mode alone say which."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark,enter,space", "dismiss(None)", "Close")]
 
