@@ -28,11 +28,14 @@ def exponent(text: str) -> str:
 
 
 def loss(value: float | None) -> str:
-    """A loss in six characters, right-aligned: four digits after the point where they fit."""
+    """A loss in six characters, right-aligned: four digits after the point where they fit and say something."""
     if value is None:
         return "     \u2013"
     if not math.isfinite(value):
         return f"{short(value):>6}"
+    if 0 < abs(value) < 0.0009995:
+        text = short(value)
+        return f"{text if len(text) <= 6 else exponent(f'{value:.0e}'):>6}"
     for limit, digits in ((10, 4), (100, 3), (1000, 2), (10_000, 1)):
         if abs(value) < limit - 0.5 * 10**-digits:
             return f"{value:6.{digits}f}"

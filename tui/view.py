@@ -142,6 +142,11 @@ class View:
         return named.get(cell, cell)
 
     @property
+    def regression(self) -> bool:
+        """Whether the network puts out numbers, not classes: there is no accuracy."""
+        return self.run is not None and self.run.data is not None and not self.run.data.classes
+
+    @property
     def crowded(self) -> bool:
         """Whether training leaves but one processor to the screen and all else, or none."""
         return self.run is None or self.run.trainer.threads + 1 >= self.run.cores

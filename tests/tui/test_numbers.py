@@ -26,6 +26,12 @@ def test_loss_is_six_wide(value):
     assert len(numbers.loss(value)) == 6
 
 
+def test_a_small_loss_is_not_zero():
+    assert [numbers.loss(value) for value in (0.0, 0.001, 9.9e-4, 2.34e-5, 1.2e-10, -2.34e-5)] == [
+        "0.0000", "0.0010", "9.9e-4", "2.3e-5", " 1e-10", " -2e-5"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("value", [None, 0.0, 0.0512, 0.841, 0.9996, 1.0, math.nan])
 def test_percent_is_five_wide(value):
     assert len(numbers.percent(value)) == 5

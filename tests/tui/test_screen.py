@@ -24,7 +24,7 @@ from tui.widgets.histogram import LayerRow
 from tui.widgets.plot import Plot
 from tui.widgets.status import Status, network
 
-SIZES = [(80, 24), (100, 30), (160, 45), (250, 70)]
+SIZES = [(80, 24), (120, 36), (160, 45), (250, 70)]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -47,7 +47,10 @@ class TrainScreen(ModeScreen):
 
     async def refresh_panes(self, view: View) -> None:
         """What an empty plot says, and one histogram for each layer."""
-        self.main.hint, self.main.actions = self.hint(view), self.placed("main")
+        hint = self.hint(view)
+        if view.state == "ready" and not view.busy:
+            hint += "   5 has lessons   ? every key"
+        self.main.hint, self.main.actions = hint, self.placed("main")
         if self.main.border_subtitle is None or not str(self.main.border_subtitle):
             self.main.retitle()
         await self.query_one(LayerRow).set_count(max(0, len(view.sizes) - 1))

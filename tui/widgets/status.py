@@ -91,8 +91,8 @@ def figures(view: View, *, wide: bool) -> Content:
         )  # fmt: skip
     return Content.assemble(
         ("step ", muted), f"{step:>7}",
-        ("  loss ", muted), (loss, train), (" val ", muted), (held_loss, held),
-        *_accuracies(view, wide=wide), (" |g| ", muted), f"{norm:<7}", f"{speed:>5}", (" samp/s", muted),
+        (" loss ", muted), (loss, train), (" val ", muted), (held_loss, held),
+        *_accuracies(view, wide=wide), (" |g| ", muted), f"{norm:<7}", f" {speed:>5}", (" samp/s", muted),
     )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def _accuracies(view: View, *, wide: bool) -> list[tuple[str, str]]:
     """Of training and validation; nothing for a regression, which has none."""
     snapshot = view.snapshot
     trained = snapshot if snapshot and snapshot.step else None
-    if trained and trained.accuracy is None:
+    if view.regression:
         return []
     accuracy = numbers.percent(trained.accuracy if trained else None)
     validation = numbers.percent(snapshot.val_accuracy if snapshot else None)
@@ -122,8 +122,8 @@ class Status(Static):
 
     def show(self, view: View, actions: tuple[Action, ...], mode: str) -> None:
         """Show this view."""
-        width = (self.size.width or self.app.size.width) - 2
-        wide = width + 2 >= WIDE
+        width = self.size.width or self.app.size.width - 2
+        wide = self.app.size.width >= WIDE
         name = view.config.data.rstrip("/").rsplit("/", 1)[-1][:20]
         modes, doing, steer = (
             tabs(actions, mode, wide=wide),
@@ -134,7 +134,10 @@ class Status(Static):
         run = Content.assemble((name, "bold"), " ", (network(view, room), "$text-muted"))
         if wide:
             first = apart(Content.assemble(modes, "  ", run), doing, width)
-            lines = [first, apart(figures(view, wide=True), steer, width)]
+            told = figures(view, wide=True)
+            if told.cell_length + 2 + steer.cell_length > width:
+                told = figures(view, wide=False)
+            lines = [first, apart(told, steer, width)]
         else:
             lines = [apart(modes, doing, width), apart(run, steer, width), figures(view, wide=False)]
         self.update(Content("\n").join(lines), layout=False)

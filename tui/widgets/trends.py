@@ -114,7 +114,7 @@ class TrendPlot(Plot):
             self.curves = [record.curve(name) for name, _ in self.trend.curves]
             self.marks = record.marks
         self.rewound = view.snapshot.step if view.moments else None
-        self._regression = bool(view.snapshot and view.snapshot.step and view.snapshot.accuracy is None)
+        self._regression = view.regression
         self.retitle()
 
     @property
