@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from tui import numbers
 from tui.config import RATE_HIGH, RATE_LOW, RunConfig
 from tui.course import Course
 from tui.journal import Journal
@@ -214,7 +215,7 @@ class Session:
         elif name == "rate":
             trainer.set_learning_rate(value)
             self._change(rate=self._rate)  # a configuration that came before it has put its own there
-            self._note(f"learning rate {value:g} from step {self._view.snapshot.step}")
+            self._note(f"learning rate {numbers.rate(value)} from step {self._view.snapshot.step}")
             self._look_again()
         elif name == "limit":
             course.limit(value)

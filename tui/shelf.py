@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.runs import RunInfo
 from tui import numbers
 from tui.keeping import curves
+from tui.view import computing
 
 MOST_MARKED = 6  # as many as have colors that can be told apart
 METRICS = {"val_loss": "validation loss", "loss": "training loss", "val_accuracy": "validation accuracy",
@@ -42,7 +43,7 @@ def summary(info: RunInfo) -> dict[str, str]:
     rate = run.optimizer_options.get("lr")
     return {
         "data": run.data.rstrip("/").rsplit("/", 1)[-1],
-        "network": f"{layers} {run.activation}",
+        "network": f"{layers} {computing(run.cell or 'dense', run.activation)}",
         "optimizer": run.optimizer + (f" {numbers.rate(rate)}" if isinstance(rate, (int, float)) else ""),
     }
 

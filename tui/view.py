@@ -136,10 +136,8 @@ class View:
 
     @property
     def hidden(self) -> str:
-        """What the hidden layers compute: their cell, unless they are dense, and the activation where it has one."""
-        cell = self.run.cell if self.run is not None else "dense"
-        named = {"dense": self.config.activation, "recurrent": f"recurrent {self.config.activation}"}
-        return named.get(cell, cell)
+        """What the hidden layers compute."""
+        return computing(self.run.cell if self.run is not None else "dense", self.config.activation)
 
     @property
     def regression(self) -> bool:
@@ -150,6 +148,11 @@ class View:
     def crowded(self) -> bool:
         """Whether training leaves but one processor to the screen and all else, or none."""
         return self.run is None or self.run.trainer.threads + 1 >= self.run.cores
+
+
+def computing(cell: str, activation: str) -> str:
+    """What layers compute: their cell, unless they are dense, and the activation where it has one."""
+    return {"dense": activation, "recurrent": f"recurrent {activation}"}.get(cell, cell)
 
 
 def explain(error: Exception) -> str:

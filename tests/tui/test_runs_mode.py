@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from fastnn import runfile, runs
 from fastnn.runlock import RunLock
 from tui.app import FastnnApp
 from tui.config import RunConfig
-from tui.shelf import MOST_MARKED, ORDERS, Shelf, compared, facts
+from tui.shelf import MOST_MARKED, ORDERS, Shelf, compared, facts, summary
 from tui.widgets.runs import RunsChart, RunsTable
 
 NEWEST = "20260303-081900-moons-aa05"
@@ -101,6 +102,8 @@ def test_what_differs_is_told(shelf: Shelf) -> None:
     assert [name for name, _, _ in rows[:3]] == ["val loss", "val accuracy", "steps"]
     assert {name: texts for name, texts, _ in rows}["lr"] == ["0.5", "0.01"]
     assert facts(infos[0])["layers"] == "8-8"
+    gated = replace(infos[0], run=replace(infos[0].run, cell="gru"))
+    assert [summary(info)["network"] for info in (infos[0], gated)] == ["8-8 relu", "8-8 gru"]
 
 
 def test_curves_are_read_again_when_the_run_has_more(shelf: Shelf, root: Path) -> None:
