@@ -89,7 +89,7 @@ class LessonText(CoursePlot):
                 cells.text(1, y, line, fore)
                 y += 1
         elif lesson.answered:
-            cells.text(1, y, "computing…", muted)
+            cells.text(1, y, waiting(lesson), muted)
         else:
             arrows, enter = together("up", "down", plain=self.plain), written("enter", plain=self.plain)
             for line in textwrap.wrap(f"Predict, then see: {arrows} choose an answer, {enter} takes it.", room):
@@ -187,7 +187,7 @@ class LessonReport(CoursePlot):
             brush = Brush(self.color, self.marker, self.plain, self.gray)
             paste(cells, page_cells(pages[self.page % self.pages], *room, brush), 1, y)
         elif not lesson.error:
-            cells.centered("computing…", self.color("plot-axis"))
+            cells.centered(waiting(lesson), self.color("plot-axis"))
         return cells
 
     def _verdict(self, cells: Cells) -> int:
@@ -224,6 +224,11 @@ def heading(course: Course) -> Content:
     """Which lesson it is."""
     number = Content.styled(f"  {course.at + 1}/{len(course.lessons)}", "$text-muted")
     return Content.assemble(Content.styled(course.lesson.experiment.title, "bold"), number)
+
+
+def waiting(lesson: Lesson) -> str:
+    """What stands where numbers are to come."""
+    return "computing… (some seconds)" if lesson.experiment.slow else "computing…"
 
 
 def verdict(lesson: Lesson) -> str:
