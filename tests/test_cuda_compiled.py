@@ -40,7 +40,7 @@ SPILLED = {
     "change_tile tensor-large None 0": 40,
     "change_tile tensor-thrice None 0": 16,
     "change_tile tensor-thrice adam 2": 24,
-    "layer_tiles backward tensor-thrice": 8,
+    "layer_tiles backward tensor-thrice": 32,
     "layer_tiles forward tensor-thrice": 4,
     "change_tile small sgd 1": 52,  # on sm_80 alone; four of the thirteen are written in each slab, too
 }

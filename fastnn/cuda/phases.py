@@ -64,23 +64,27 @@ def batch_of(state, s):
 @lru_cache
 def _forward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of y = f(x W + b) of a layer, and of y after the next layer's dropout."""
-    value, dropped, (row, column) = formulas.activations(F)[0], formulas.dropout(F), place(F, shape, *FORWARD)
-    accumulate, add_groups = product(F, shape, *FORWARD)
     (down, across), count, kind = shape.own, shape.sums, number(F)
+    values, (row, column) = formulas.over(F, down)[0], place(F, shape, *FORWARD)
+    accumulate, add_groups = product(F, shape, *FORWARD)
+    drop = _drop(F, shape, *FORWARD)
 
     @device
     def tile(
         parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, memory, out,
     ):  # fmt: skip
+        # In registers of their own: forward takes 3 to 5 % less time, by an emulator of sm_90's machine code.
+        fan_in, fan_out, weight = kept(table[layer, IN]), kept(table[layer, OUT]), kept(table[layer, WEIGHT])
+        gathered = kept(table[layer, GATHERED]) != U(0)
         first, rows = batch_of(state, s)
-        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
-        gathered = table[layer, GATHERED] != U(0)
+        if m0 >= rows:
+            return
         x, sums = inputs if gathered else buffer[table[layer, READ] :], cuda.local.array(count, kind)
         accumulate(
             x, fan_in, parameters[weight:], fan_out, order[first:], gathered, U(0), rows, fan_out, U(0), fan_in, m0, n0,
             memory, sums,
         )  # fmt: skip
-        layer = kept(layer)
+        layer, z = kept(layer), cuda.local.array(down, kind)
         # Read again here and in `_backward_tile`: in registers these would wait for the whole product.
         rows, fan_out, wrote, after = batch_of(state, s)[1], table[layer, OUT], table[layer, WROTE], table[layer, NEXT]
         bias, code, slope = table[layer, WEIGHT] + table[layer, IN] * fan_out, table[layer, CODE], slopes[layer]
@@ -90,15 +94,14 @@ def _forward_tile(F: type, shape: Shape) -> Any:
             if c < fan_out:
                 own = parameters[bias + c]
                 for i in range(down):
+                    z[i] = out[i, j] + own
+                values(code, z, z, slope)
+                for i in range(down):
                     r = U(m0 + row(U(i)))
                     if r < rows:
-                        y = value(code, out[i, j] + own, slope)
-                        buffer[wrote + r * fan_out + c] = y
-                        if after != wrote:
-                            unit = U(layer + U(1))
-                            buffer[after + r * fan_out + c] = dropped(
-                                y, edges[unit], scales[unit], state[SEED], state[STEP] + s, unit, r, c
-                            )
+                        buffer[wrote + r * fan_out + c] = z[i]
+        if after != wrote:
+            drop(buffer, wrote, after, rows, fan_out, edges, scales, state, U(layer + U(1)), s, m0, n0)
 
     return tile
 
@@ -106,22 +109,24 @@ def _forward_tile(F: type, shape: Shape) -> Any:
 @lru_cache
 def _backward_tile(F: type, shape: Shape) -> Any:
     """The function for a tile of the deltas of units `layer` from those of its outputs: dz' = (dz W^T) f'(y)."""
-    derivative, dropped, (row, column) = formulas.activations(F)[1], formulas.dropout(F), place(F, shape, *BACKWARD)
+    (down, across), count, kind, none, zero = shape.own, shape.sums, number(F), np.uint64(0), F(0)
+    derivatives, (row, column) = formulas.over(F, across)[1], place(F, shape, *BACKWARD)
     accumulate, add_groups = product(F, shape, *BACKWARD)
-    (down, across), count, kind = shape.own, shape.sums, number(F)
-    none = np.uint64(0)
+    drop = _drop(F, shape, *BACKWARD)
 
     @device
     def tile(
         parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, memory, out,
     ):  # fmt: skip
+        fan_in, fan_out, weight = kept(table[layer, IN]), kept(table[layer, OUT]), kept(table[layer, WEIGHT])
         rows, sums = batch_of(state, s)[1], cuda.local.array(count, kind)
-        fan_in, fan_out, weight = table[layer, IN], table[layer, OUT], table[layer, WEIGHT]
+        if m0 >= rows:
+            return
         accumulate(
             buffer[table[layer, DELTA] :], fan_out, parameters[weight:], fan_out, order, False, U(0), rows,
             fan_in, U(0), fan_out, m0, n0, memory, sums,
         )  # fmt: skip
-        layer = kept(layer)
+        layer, d, y = kept(layer), cuda.local.array(across, kind), cuda.local.array(across, kind)
         below = U(layer - U(1))
         code, slope, rows, fan_in = table[below, CODE], slopes[below], batch_of(state, s)[1], table[layer, IN]
         wrote, delta = table[below, WROTE], table[below, DELTA]
@@ -130,14 +135,38 @@ def _backward_tile(F: type, shape: Shape) -> Any:
             r = U(m0 + row(U(i)))
             for j in range(across):
                 c = U(n0 + column(U(j)))
+                d[j], y[j] = out[i, j], zero
                 if r < rows and c < fan_in:
-                    d = out[i, j]
-                    if edges[layer] != none:
-                        d = dropped(d, edges[layer], scales[layer], state[SEED], state[STEP] + s, layer, r, c)
-                    d = d * derivative(code, buffer[wrote + r * fan_in + c], slope)
-                    buffer[delta + r * fan_in + c] = d
+                    y[j] = buffer[wrote + r * fan_in + c]
+            derivatives(code, d, y, slope)
+            for j in range(across):
+                c = U(n0 + column(U(j)))
+                if r < rows and c < fan_in:
+                    buffer[delta + r * fan_in + c] = d[j]
+        if edges[layer] != none:
+            drop(buffer, delta, delta, rows, fan_in, edges, scales, state, layer, s, m0, n0)
 
     return tile
+
+
+@lru_cache
+def _drop(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
+    """The function for the dropout of what the thread has written of a tile."""
+    dropped, (row, column), (down, across) = formulas.dropout(F), place(F, shape, transposed_a, transposed_b), shape.own
+
+    @device
+    def drop(buffer, begin, after, rows, width, edges, scales, state, unit, s, m0, n0):
+        i = U(0)
+        while i < U(down * across):
+            r, c = U(m0 + row(U(i // U(across)))), U(n0 + column(U(i % U(across))))
+            if r < rows and c < width:
+                at = r * width + c
+                buffer[after + at] = dropped(
+                    buffer[begin + at], edges[unit], scales[unit], state[SEED], state[STEP] + s, unit, r, c
+                )
+            i = U(i + U(1))
+
+    return drop
 
 
 @lru_cache
@@ -196,11 +225,9 @@ def _of_tiles(what: str, F: type, shape: Shape, tile: Any, numbers: int) -> Any:
         memory = cuda.shared.array(numbers, kind, ALIGNED)
         out = cuda.local.array((down, across), kind)
         m0, n0 = U(cuda.blockIdx.x) * U(rows_of), U(cuda.blockIdx.y) * U(columns_of)
-        if m0 < batch_of(state, s)[1]:
-            tile(
-                parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0,
-                memory, out,
-            )  # fmt: skip
+        tile(
+            parameters, inputs, buffer, table, slopes, edges, scales, order, state, layer, s, m0, n0, memory, out,
+        )  # fmt: skip
 
     return layer_tiles
 
