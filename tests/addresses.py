@@ -155,6 +155,7 @@ def stand_in(gpu: Gpu) -> None:
 
     target.cuda, target.kernel = gpu, gpu.kernel  # type: ignore[assignment]
     target.device = target.plain = target.callee = lambda function: function  # type: ignore[assignment]
+    target.meet = lambda: None
     from fastnn import losses
     from fastnn.cuda import formulas, tensor, vectors
 
@@ -212,20 +213,20 @@ def stand_in(gpu: Gpu) -> None:
         fused,
         head,
         head_block,
-        head_loss,
         held,
         layout,
         memory,
         partial_sums,
         phases,
         products,
+        row_loss,
         slabs,
         tensor_tiles,
         weights,
     )
 
     for module in (
-        fetch, fused, head, head_block, head_loss, held, partial_sums, phases, tensor_tiles, weights
+        fetch, fused, head, head_block, held, partial_sums, phases, row_loss, tensor_tiles, weights
     ):  # fmt: skip
         module.U = unsigned
     products.np = slabs.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import fetch, formulas, held, partial_sums
+from fastnn.cuda import fetch, formulas, held, partial_sums, row_loss
 from fastnn.cuda.fetch import Rows, Step
 from fastnn.cuda.held import Cut, padded
 from fastnn.cuda.phases import (
@@ -36,7 +36,8 @@ from fastnn.cuda.phases import (
     batch_of,
     take_one,
 )
-from fastnn.cuda.target import ALIGNED, cuda, device, kernel, number, plain
+from fastnn.cuda.row_loss import Row
+from fastnn.cuda.target import ALIGNED, cuda, device, kernel, number
 from fastnn.cuda.vectors import aligned, in_vector, moving, store, wait
 
 TOGETHER = 4  # of a thread's rows of sums that an activation is asked for at once
@@ -137,38 +138,42 @@ def _dropping(F: type) -> Any:
 
 @lru_cache
 def _lose(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
-    """The function for losses, hits and the deltas of the last layer, which take the place of its outputs."""
-    over_columns, derivative = formulas.loss(loss, F), formulas.activations(F)[1]
-    height, threads, stride, zero, one, kind = cut.rows, cut.threads, cut.stride, F(0), F(1), number(F)
+    """The function for losses, hits and the deltas of the last layer, which take the place of its outputs, by a team of
+    threads a row."""
+    team, height, stride, one = max(cut.threads // cut.rows, 1), cut.rows, cut.stride, F(1)
+    lose_row, teams, size = row_loss.of_team(F, loss, team, not gradient), cut.threads // team, row_loss.FIELDS * team
 
     @device
-    def lose(step, rows, memory):
+    def lose(step, rows, memory, parts):
         table, last = step.table, U(step.table.shape[0] - 1)
-        width, wrote, delta = table[last, OUT], table[last, WROTE], table[last, DELTA]
-        lost, hit, space = cuda.local.array(1, kind), cuda.local.array(1, kind), cuda.local.array(2, kind)
+        width, wrote, delta, code = table[last, OUT], table[last, WROTE], table[last, DELTA], table[last, CODE]
+        scale = one / F(step.batch)
+        r, lane = U(U(cuda.threadIdx.x) // U(team)), U(U(cuda.threadIdx.x) % U(team))
+        sample = sample_of(step, rows, r)  # on its way
         cuda.syncthreads()
-        for r in range(U(cuda.threadIdx.x), rows.count, U(threads)):
-            begin, target = U(r * U(stride)), U(step.order[step.first + rows.begin + r]) * step.target_row
-            over_columns(
-                memory[begin : begin + width], plain(step.targets[target : target + step.target_row]), np.int64(width),
-                1, lost, hit, space, one / F(step.batch),
+        while r < U(height):
+            there, at, own = r < rows.count, U((rows.begin + r) * width), U(r * U(stride))
+            lost, right = lose_row(
+                Row(
+                    there, width, padded(width), memory, own, step.buffer, U(wrote + at), step.targets,
+                    U(sample * step.target_row), memory, own, U(1), step.buffer, U(delta + at),
+                ),
+                code, step.slopes[last], scale, parts, U(r % U(teams) * U(size)), lane,
             )  # fmt: skip
-            slot = (step.state[SLOT] + step.s) * step.state[BATCH] + rows.begin + r
-            step.losses[slot], step.hits[slot] = lost[0], hit[0]
-        cuda.syncthreads()
-        across = padded(width)
-        for e in range(U(cuda.threadIdx.x), U(U(height) * across), U(threads)):
-            row, c, d = U(U(e) // across), U(U(e) % across), zero
-            if row < rows.count and c < width:
-                at = U((rows.begin + row) * width + c)
-                y = step.buffer[wrote + at]
-                d = memory[row * U(stride) + c] * derivative(table[last, CODE], y, step.slopes[last])
-                if not gradient:
-                    step.buffer[delta + at] = d
-            memory[row * U(stride) + c] = d
+            if there and lane == U(0):
+                slot = (step.state[SLOT] + step.s) * step.state[BATCH] + rows.begin + r
+                step.losses[slot], step.hits[slot] = lost, right
+            r = U(r + U(teams))
+            sample = sample_of(step, rows, r)
         cuda.syncthreads()
 
     return lose
+
+
+@device
+def sample_of(step, rows, r):
+    """Which sample the block's row r is; 0 behind the last."""
+    return U(step.order[step.first + rows.begin + r]) if r < rows.count else U(0)
 
 
 @lru_cache
@@ -304,6 +309,7 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
     forward, lose, backward = _forward(F, cut), _lose(F, cut, loss, gradient), _backward(F, cut, gradient)
     take_input, none, kind, height, threads = take_one(F), np.uint64(0), number(F), cut.rows, cut.threads
     fetch_first, room, count = _fetch_first(F, cut, gradient), cut.room, cut.down * cut.across
+    parts_of = row_loss.FIELDS * cut.threads
 
     @kernel(cut.threads, F, cut, loss, gradient)
     def all_layers(
@@ -311,6 +317,7 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
         partial, s,
     ):  # fmt: skip
         memory, sums = cuda.shared.array(room, kind, ALIGNED), cuda.local.array(count, kind)
+        parts = cuda.shared.array(parts_of, kind)
         (first, batch), block = batch_of(state, s), U(cuda.blockIdx.x)
         step = Step(
             parameters, inputs, targets, target_row, buffer, table, slopes, edges, scales, order, state, losses, hits,
@@ -327,7 +334,7 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
                 cuda.syncthreads()
             forward(step, rows, memory, sums)
             fetch_first(step, rows, U(table.shape[0] - 1), memory)
-            lose(step, rows, memory)
+            lose(step, rows, memory, parts)
             backward(step, rows, memory, sums)
             cuda.syncthreads()
 

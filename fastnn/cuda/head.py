@@ -3,7 +3,7 @@
 Alone each of the three is a launch that waits for one before it and leaves the GPU nearly empty: a layer of 10 units
 has four tiles at batch 128. Here a block takes a few rows through them. Its weights lie in shared memory, as many of
 them at once as there is room for: both sides read them, this one along a term's row and that one along the terms.
-What a block is given and brings is in `head_block`, the loss in `head_loss`.
+What a block is given and brings is in `head_block`, the loss in `row_loss`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import formulas, head_loss
+from fastnn.cuda import formulas, row_loss
 from fastnn.cuda.head_block import (
     BESIDE,
     COLUMNS,
     GROUPS,
     LINE,
     ROW,
+    TEAM,
+    TEAMS,
     TERMS,
     THREADS,
     Block,
@@ -30,9 +32,10 @@ from fastnn.cuda.head_block import (
     sample_of,
     targets,
 )
-from fastnn.cuda.phases import SEED, STEP, batch_of
+from fastnn.cuda.phases import BATCH, SEED, SLOT, STEP, batch_of
+from fastnn.cuda.row_loss import Row
 from fastnn.cuda.shapes import BLOCKS
-from fastnn.cuda.target import ALIGNED, cuda, device, kernel, number
+from fastnn.cuda.target import ALIGNED, cuda, device, kernel, meet, number
 from fastnn.cuda.vectors import commit, in_vector, load, wait
 
 WIDEST = 32  # units of the last layer
@@ -58,7 +61,7 @@ def _outputs(F: type, height: int) -> Any:
     COLUMNS of them at a time, of each the sum over a slab of terms after the other. A group of threads has every
     GROUPS-th vector of the terms; the groups' sums are added in the end.
     """
-    (weights, inputs), bring_targets = factors(F, height), targets(F)
+    weights, inputs = factors(F, height)
     multiply, finish, kind, zero = _multiply(F, height), _finish_outputs(F, height), number(F), F(0)
 
     @device
@@ -68,14 +71,16 @@ def _outputs(F: type, height: int) -> Any:
         while n0 < layer.width:
             for r in range(height):
                 sums[r] = zero
-            k0 = U(0)
+            k0, bias, c = U(0), zero, U(n0 + U(cuda.threadIdx.x) % U(TEAM))
+            if c < layer.width:  # on its way during the product
+                bias = block.parameters[U(layer.weight + layer.fan_in * layer.width + c)]
             while k0 < layer.fan_in:
                 there = U(min(shared.terms, U(layer.fan_in - k0)))
                 weights(block, layer, shared, k0, there)
                 inputs(block, layer, shared, k0, there)
                 commit()
                 if k0 == U(0) and n0 == U(0):
-                    bring_targets(block, shared, sample)
+                    targets(block, shared, sample)
                 commit()
                 wait(1)  # for the factors; targets arrive during the product
                 cuda.syncthreads()
@@ -83,9 +88,10 @@ def _outputs(F: type, height: int) -> Any:
                 wait(0)
                 cuda.syncthreads()
                 k0 = U(k0 + shared.terms)
-            finish(block, layer, shared, n0, sums)
-            cuda.syncthreads()
+            finish(block, layer, shared, n0, sums, bias)
             n0 = U(n0 + U(COLUMNS))
+            if n0 < layer.width:
+                cuda.syncthreads()
 
     return outputs
 
@@ -115,30 +121,59 @@ def _multiply(F: type, height: int) -> Any:
 
 @lru_cache
 def _finish_outputs(F: type, height: int) -> Any:
-    """The function for the outputs of columns n0 .. from the groups' sums, a thread for each."""
-    value, room, line, V, kind = formulas.activations(F)[0], room_of(F), LINE, in_vector(F), number(F)
+    """The function for a row's outputs of columns n0 .. from the groups' sums, by its team."""
+    value, room, V, kind, zero = formulas.activations(F)[0], room_of(F), in_vector(F), number(F), F(0)
 
     @device
-    def finish(block, layer, shared, n0, sums):
-        part, memory, e = cuda.local.array(V, kind), shared.memory, U(cuda.threadIdx.x)
+    def finish(block, layer, shared, n0, sums, bias):
+        part, total, memory = cuda.local.array(V, kind), cuda.local.array(V, kind), shared.memory
+        e = U(cuda.threadIdx.x)
         for r in range(height):
-            memory[U(U(room + r * line) + e % U(COLUMNS) * U(BESIDE) + e // U(COLUMNS))] = sums[r]
+            memory[U(U(room + r * LINE) + e % U(COLUMNS) * U(BESIDE) + e // U(COLUMNS))] = sums[r]
         cuda.syncthreads()
-        while e < U(block.count * U(COLUMNS)):
-            row, c = U(e // U(COLUMNS)), U(n0 + e % U(COLUMNS))
-            if c < layer.width:
-                total = block.parameters[U(layer.weight + layer.fan_in * layer.width + c)]
-                g = U(0)
-                while g < U(GROUPS):
-                    load(memory, U(U(U(room) + row * U(line) + e % U(COLUMNS) * U(BESIDE)) + g), part, 0)
+        row, lane, c = U(e // U(TEAM)), U(e % U(TEAM)), U(n0 + e % U(TEAM))
+        while row < block.count:
+            if lane < U(COLUMNS) and c < layer.width:
+                for i in range(V):
+                    total[i] = zero
+                for g in range(0, GROUPS, V):  # sums of four, or two: to add one after the other takes longer
+                    load(memory, U(U(room) + row * U(LINE) + lane * U(BESIDE) + U(g)), part, 0)
                     for i in range(min(V, GROUPS)):
-                        total += part[i]
-                    g = U(g + block.vector)
-                y = value(layer.code, total, layer.slope)
+                        total[i] += part[i]
+                z = bias
+                for i in range(V):
+                    z += total[i]
+                y = value(layer.code, z, layer.slope)
                 shared.z[U(row * U(ROW) + c)], block.buffer[U(layer.wrote + row * layer.width + c)] = y, y
-            e = U(e + block.threads)
+            row = U(row + U(TEAMS))
 
     return finish
+
+
+@lru_cache
+def _lose(F: type, loss: str, height: int) -> Any:
+    """The function for the losses and hits of the block's rows and the deltas of the last layer, by a team a row."""
+    lose_row, room, one = row_loss.of_team(F, loss, TEAM, True), room_of(F), F(1)
+
+    @device
+    def lose(block, layer, shared):
+        row, lane, scale = U(U(cuda.threadIdx.x) // U(TEAM)), U(U(cuda.threadIdx.x) % U(TEAM)), one / F(block.batch)
+        meet()
+        while row < U(height):
+            at, there = U(row * U(ROW)), row < block.count
+            lost, right = lose_row(
+                Row(
+                    there, layer.width, U(ROW), shared.z, at, shared.z, at, shared.wanted, at, shared.deltas, row,
+                    U(height), block.buffer, U(layer.delta + row * layer.width),
+                ),
+                layer.code, layer.slope, scale, shared.memory, U(U(room) + row * U(LINE)), lane,
+            )  # fmt: skip
+            if there and lane == U(0):
+                block.losses[U(block.slot + row)], block.hits[U(block.slot + row)] = lost, right
+            row = U(row + U(TEAMS))
+        cuda.syncthreads()
+
+    return lose
 
 
 @lru_cache
@@ -202,9 +237,7 @@ def _multiply_back(F: type, height: int) -> Any:
         j = U(0)
         while j < width:
             for i in range(V):
-                # Some number in any case, for a branch would take longer.
-                weight = shared.memory[U(k * width + min(U(j + U(i)), U(width - U(1))))]
-                w[i] = weight if U(j + U(i)) < width else zero
+                w[i] = shared.memory[U(U(k * width + j) + U(i))]  # behind the last unit deltas are 0
             for i in range(0, height * V, V):
                 load(shared.deltas, np.uint64(j) * np.uint64(height) + np.uint64(i), d, 0)
                 for p in range(V):
@@ -242,7 +275,7 @@ def rows(F: type, loss: str, height: int) -> Any:
 
     A block takes `height` rows of the batch; the arrays are those of `phases`.
     """
-    outputs, lose, deltas, drop = _outputs(F, height), head_loss.of_rows(F, loss, height), _deltas(F, height), _drop(F)
+    outputs, lose, deltas, drop = _outputs(F, height), _lose(F, loss, height), _deltas(F, height), _drop(F)
     outputs_before, kind, none, room, V = _before(F, height), number(F), np.uint64(0), room_of(F), in_vector(F)
     squares, numbers = ROW * height, room + height * LINE
 
@@ -258,14 +291,14 @@ def rows(F: type, loss: str, height: int) -> Any:
         begin, threads = U(cuda.blockIdx.x * U(height)), U(cuda.blockDim.x)
         # Before the batch is known, so that it is waited for at once with them.
         layer, before = layer_of(table, slopes, last, begin), layer_of(table, slopes, U(last - U(1)), begin)
-        first, batch = batch_of(state, s)
+        (first, batch), slot, drops = batch_of(state, s), (state[SLOT] + s) * state[BATCH], edges[last] != none
         if begin >= batch:
             return
         block = Block(
             parameters, targets, target_row, buffer, edges, scales, order, state, losses, hits, last, s, first, batch,
-            begin, U(min(U(height), U(batch - begin))), threads, U(threads // U(THREADS) * U(V)),
+            U(slot + begin), begin, U(min(U(height), U(batch - begin))), threads, U(threads // U(THREADS) * U(V)),
         )  # fmt: skip
-        while terms * layer.width > U(room):
+        while terms * layer.width + U(V) > U(room):
             terms = U(terms // U(2))
         shared = Shared(memory, z, wanted, by_columns, terms)
         outputs(block, layer, shared)
@@ -273,7 +306,7 @@ def rows(F: type, loss: str, height: int) -> Any:
             outputs_before(block, before, U(cuda.threadIdx.x), y)
         lose(block, layer, shared)
         deltas(block, layer, before, shared, y)
-        if edges[last] != none:
+        if drops:
             drop(block, before)
 
     return head_rows

@@ -15,10 +15,12 @@ from fastnn.cuda.shapes import PAD
 from fastnn.cuda.target import SIMULATED, cuda, device
 from fastnn.cuda.vectors import aligned, copy_number, copy_vector, in_vector
 
-ROW = 32  # numbers of shared memory for a row of them; those behind the last unit take part in sums and comparisons
+ROW = 32  # numbers of shared memory for a row of them
 THREADS, COLUMNS = (1, 1) if SIMULATED else (512, 16)
 GROUPS = THREADS // COLUMNS  # of threads that share a sum
-BYTES = 512 if SIMULATED else 24576  # of weights in shared memory: of 512 terms for 10 or 12 units
+TEAM = min(ROW, THREADS)  # threads that have an output each of a row, a warp
+TEAMS = THREADS // TEAM
+BYTES = 512 if SIMULATED else 24592  # of weights in shared memory: of 512 terms for 10 or 12 units, and a vector behind
 TERMS = 8 if SIMULATED else THREADS  # of the sums, at most, that are in shared memory at once
 BESIDE = GROUPS + PAD  # numbers from the parts of a column's sum to those of the next
 LINE = max(TERMS, COLUMNS * BESIDE, 4 * ROW)  # numbers of a row that lie behind the weights
@@ -26,13 +28,13 @@ U = np.uint32
 
 
 def room_of(F: type) -> int:
-    """Weights of type F that are in shared memory at once."""
+    """Numbers of type F of shared memory for weights; behind those that are there at once is a vector of zeros."""
     return BYTES // np.dtype(F).itemsize
 
 
 class Block(NamedTuple):
     """What a block is given, see `phases`: the batch has `batch` rows, from `first` of order on, and of these the block
-    has `count`, from `begin` on.
+    has `count`, from `begin` on; their results go to `slot` ...
 
     `threads` of the block and numbers in a `vector` are steps of loops that the compiler does not know: it would unroll
     them, and code that runs once is fetched once.
@@ -52,6 +54,7 @@ class Block(NamedTuple):
     s: Any
     first: Any
     batch: Any
+    slot: Any
     begin: Any
     count: Any
     threads: Any
@@ -105,15 +108,15 @@ def _bring(F: type) -> Any:
 
     @device
     def bring(memory, to, array, at, count, there, whole, e, step):
-        e = U(e * U(V))
+        size = U(V) if whole else U(1)
+        e, step = U(e * size), U(step * size)
         while e < count:
+            start = U(at + min(e, U(there - size)))
             if whole:
-                copy_vector(memory, U(to + e), array, U(at + min(e, U(there - U(V)))), e < there)
+                copy_vector(memory, U(to + e), array, start, e < there)
             else:
-                for i in range(V):
-                    k = U(e + U(i))
-                    copy_number(memory, U(to + k), array, U(at + min(k, U(there - U(1)))), k < there)
-            e = U(e + step * U(V))
+                copy_number(memory, U(to + e), array, start, e < there)
+            e = U(e + step)
 
     return bring
 
@@ -122,7 +125,7 @@ def _bring(F: type) -> Any:
 def factors(F: type, height: int) -> tuple[Any, Any]:
     """weights and inputs (block, layer, shared, k0, there): bring those of the `there` terms from k0 on.
 
-    Behind them are zeros, up to whole vectors.
+    Behind them are zeros, up to whole vectors, and behind the weights one vector more.
     """
     bring, room, V, line, per_row = _bring(F), room_of(F), in_vector(F), LINE, THREADS // height
 
@@ -130,8 +133,9 @@ def factors(F: type, height: int) -> tuple[Any, Any]:
     def weights(block, layer, shared, k0, there):
         width, count = layer.width, U((there + U(V - 1)) // U(V) * U(V))
         bring(
-            shared.memory, U(0), block.parameters, U(layer.weight + k0 * width), U(count * width), U(there * width),
-            aligned(block.parameters[layer.weight :], layer.fan_in * width), U(cuda.threadIdx.x), block.threads,
+            shared.memory, U(0), block.parameters, U(layer.weight + k0 * width), U(count * width + U(V)),
+            U(there * width), aligned(block.parameters[layer.weight :], layer.fan_in * width), U(cuda.threadIdx.x),
+            block.threads,
         )  # fmt: skip
 
     @device
@@ -153,22 +157,14 @@ def sample_of(block, e):
     return block.order[U(block.first + block.begin + e // U(ROW))] if e < U(block.count * U(ROW)) else U(0)
 
 
-@lru_cache
-def targets(F: type) -> Any:
-    """The function that brings the rows' targets; those behind a row's last are less than any. `sample` is that of the
-    thread's first number, asked for before, for it has to be waited for."""
-    least = F(-np.inf)
-
-    @device
-    def targets(block, shared, sample):
-        e = U(cuda.threadIdx.x)
-        while e < U(block.count * U(ROW)):
-            at, shared.z[e] = U(e % U(ROW)), least
-            if at < block.target_row:
-                copy_number(shared.wanted, e, block.targets, U(sample * block.target_row + at), True)
-            else:
-                shared.wanted[e] = least
-            e = U(e + block.threads)
-            sample = sample_of(block, e)
-
-    return targets
+@device
+def targets(block, shared, sample):
+    """The rows' targets are on their way. `sample` is that of the thread's first number, asked for before, for it has
+    to be waited for."""
+    e = U(cuda.threadIdx.x)
+    while e < U(block.count * U(ROW)):
+        at = U(e % U(ROW))
+        if at < block.target_row:
+            copy_number(shared.wanted, e, block.targets, U(sample * block.target_row + at), True)
+        e = U(e + block.threads)
+        sample = sample_of(block, e)

@@ -120,6 +120,15 @@ def device(function: Callable[..., Any]) -> Any:
     return cuda.jit(device=True)(function) if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
 
 
+@device
+def meet():
+    """A barrier of a warp's threads, all of which come to it; the simulator has no warps, and takes the block's."""
+    if SIMULATED:
+        cuda.syncthreads()
+    else:
+        cuda.syncwarp()
+
+
 def callee(inner: Any) -> Any:
     """A function made with `compiler.inner`, for kernels to call."""
     return compiler.standalone(inner) if SIMULATED else inner
