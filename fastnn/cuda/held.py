@@ -93,12 +93,18 @@ def cut_of(architecture: Architecture, batch: int) -> Cut | None:
     of few rows of wide ones with few layers, for tiles share the terms of a sum among more threads."""
     if not narrow(architecture):
         return None
-    sizes, all_cuts = architecture.sizes, OF_SINGLE if np.dtype(architecture.F).itemsize == 4 else OF_DOUBLE
-    cuts = next(cuts for cuts in (TINY if SIMULATED else all_cuts) if max(sizes[1:]) <= cuts[0].columns)
+    all_cuts = TINY if SIMULATED else OF_SINGLE if np.dtype(architecture.F).itemsize == 4 else OF_DOUBLE
+    cuts = next(cuts for cuts in all_cuts if max(architecture.sizes[1:]) <= cuts[0].columns)
     cut = next((cut for cut in cuts if batch <= BLOCKS * cut.rows), cuts[-1])
-    few, turns = cut is not cuts[-1] and cut is cuts[0], -(-2 * batch // (BLOCKS * cut.rows))
-    work = cut.columns * (sum(sizes[:-1]) + sum(sizes[2:]))
-    return None if few and head.takes(sizes) and work > LAUNCHES * turns * (len(sizes) - 3) else cut
+    few = len(cuts) > 1 and cut is cuts[0]
+    return None if few and _longer_than_launches(architecture.sizes, batch, cut) else cut
+
+
+def _longer_than_launches(sizes: tuple[int, ...], batch: int, cut: Cut) -> bool:
+    """Whether few rows take longer through all layers than a launch takes for each layer."""
+    launches, turns = len(sizes) - 3, -(-2 * batch // (BLOCKS * cut.rows))
+    multiplications = cut.columns * (sum(sizes[:-1]) + sum(sizes[2:]))  # of a row, forward and backward
+    return head.takes(sizes) and multiplications > LAUNCHES * turns * launches
 
 
 def blocks(cut: Cut, batch: int) -> int:
