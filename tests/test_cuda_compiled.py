@@ -38,6 +38,7 @@ MOST_REGISTERS, HOLDING = 128, {"all_steps 1x": 208, "all_layers 8x": 168, "all_
 # Bytes of spills, written or read, by ptxas 13.0: read once a slab, for 500 instructions or more.
 SPILLED = {
     "all_layers 64x64 cross_entropy True": 16,
+    "head_rows cross_entropy 8": 8,
     "change_tile tensor-large None 0": 40,
     "change_tile tensor-thrice None 0": 16,
     "change_tile tensor-thrice adam 2": 24,
