@@ -151,7 +151,7 @@ def check(page: Page, tiny: bool) -> None:
 def fastnn_steps(
     tf32: bool, work: Work | Sequences, x: np.ndarray, y: np.ndarray, *, recovered: bool | None = None
 ) -> Step:
-    """`recovered`: whether tensor cores take large products of float32, see `shapes.RECOVERED`."""
+    """`recovered`: whether tensor cores take products of float32, see `shapes.RECOVERED`."""
     from fastnn.cuda import shapes
 
     net = work.network() if isinstance(work, Sequences) else fnn.Network(list(work.sizes), activation=work.activation)

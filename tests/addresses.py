@@ -192,6 +192,7 @@ def stand_in(gpu: Gpu) -> None:
         load_pair, load, store, copy_vector, copy_number
     )  # fmt: skip
     vectors.commit, vectors.wait, vectors.kept = lambda: None, lambda groups: None, lambda x: x
+    vectors.based = lambda array: array
     vectors.aligned = lambda array, row: array.start % V == 0 and row % V == 0
     tensor.rounded, tensor.multiply = lambda x: x, lambda *numbers: numbers[6:]
     tensor.thread_number = lambda: gpu.threadIdx.x
@@ -221,15 +222,19 @@ def stand_in(gpu: Gpu) -> None:
         products,
         row_loss,
         slabs,
+        tensor_groups,
+        tensor_lanes,
         tensor_tiles,
         weights,
     )
 
     for module in (
-        fetch, fused, head, head_block, held, partial_sums, phases, row_loss, tensor_tiles, weights
+        fetch, fused, head, head_block, held, partial_sums, phases, row_loss, tensor_groups, tensor_lanes, tensor_tiles,
+        weights,
     ):  # fmt: skip
         module.U = unsigned
     products.np = slabs.np = SimpleNamespace(uint32=unsigned, uint64=int, dtype=np.dtype)
+    tensor_groups.products = lambda *made_from: lambda *numbers: None
     memory.room = lambda: 2**40
     take = layout.Space.take
 

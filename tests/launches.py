@@ -87,9 +87,9 @@ def name(kernel: Any) -> str:
     made_from = getattr(kernel._cache, "_made_from", "()")
     for size, shape in shapes.OF_SINGLE._asdict().items():
         made_from = made_from.replace(repr(shape), f"'{size}'")
-    for size, shape in (("tensor", shapes.OF_TENSOR[0]), ("tensor-large", shapes.OF_TENSOR[1])):
-        made_from = made_from.replace(repr(shape), f"'{size}'")
-    made_from = made_from.replace(repr(shapes.OF_TENSOR[1]._replace(tensor=3)), "'tensor-thrice'")
+    for size, shape in shapes.OF_TENSOR._asdict().items():
+        made_from = made_from.replace(repr(shape), f"'tf32-{size}'")
+        made_from = made_from.replace(repr(shape._replace(tensor=3)), f"'thrice-{size}'")
     made_from = re.sub(r"(Shape|Cut|Slice)\(\w+=(\d+), \w+=(\d+)[^)]*\)", r"\2x\3", made_from)
     words = re.sub(r"^\(\d+|<class '[^']*'>|[(),']", " ", made_from).split()
     return " ".join([kernel.py_func.__name__, *words])
@@ -147,8 +147,12 @@ def launches(F: type) -> dict[str, Kernel]:
         rows = There(np.zeros((1, 1), F))
         caller[1, 256](threadwise.compiled(net.architecture, net.storage, 1, 1), rows, rows)
         if F is np.float32:
-            for layers, batch in ((wide, 128), (widest, 4096)):
+            for layers, batch in ((wide, 128), (wide, 512), (widest, 4096)):
                 step(F, layers, batch, tf32=True)
             shapes.RECOVERED = True
+            step(F, wide, 512)
             step(F, widest, 4096)
+            for optimizer in (fnn.SGD(0.1), fnn.SGD(0.1, momentum=0.9), fnn.Adam()):
+                for layers in (wide, [64, 200, 10]):
+                    step(F, layers, 128, optimizer=optimizer)
     return found

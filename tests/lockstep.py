@@ -1,11 +1,11 @@
-"""Large tiles of products by tensor cores, as `fastnn.cuda.tensor_tiles` computes them, in plain Python.
+"""Tiles of products by tensor cores, as `fastnn.cuda` computes them, in plain Python.
 
     python lockstep.py
 
-The threads of a block go one after the other, twice: in the first turn they bring both slabs to shared memory, and
-what they read of it counts in the second. What a warp multiplies is known when its 32 lanes have gone: then each
-instruction is carried out as NVIDIA's manual lays mma.m16n8k8 out. Numbers are whole, and are rounded to multiples of
-16, so that it shows exactly which products are left out. Prints the products that were checked.
+The threads of a block go one after the other, twice: in the first turn they bring both slabs of large tiles to shared
+memory, and what they read of it counts in the second. What a warp multiplies is known when its 32 lanes have gone:
+then each instruction is carried out as NVIDIA's manual lays mma.m16n8k8 out. Numbers are whole, and are rounded to
+multiples of 16, so that it shows exactly which products are left out. Prints the products that were checked.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Block:
 
 
 def stand_in(block: Block) -> None:
-    """Let `tensor_tiles` and what it imports be made with what is here."""
+    """Let what tiles are made of be made with what is here."""
     from fastnn.cuda import target
 
     target.cuda, target.device = block, lambda function: function  # type: ignore[assignment]
@@ -105,6 +105,11 @@ def stand_in(block: Block) -> None:
 
         return copy_some
 
+    def store(array: Any, at: Any, values: Any, place: Any) -> None:
+        assert at % 4 == 0
+        array[at : at + 4] = [known(values[place + i]) for i in range(4)]
+
+    vectors.store, vectors.based = store, lambda array: array
     vectors.load, vectors.load_pair, vectors.copy_vector, vectors.copy_number = load(4), load(2), copy(4), copy(1)
     vectors.commit, vectors.wait = lambda: None, lambda groups: None
     vectors.aligned, vectors.kept = lambda array, row: row % 4 == 0, lambda x: x
@@ -112,50 +117,64 @@ def stand_in(block: Block) -> None:
     tensor.thread_number = lambda: block.threadIdx.x
 
 
-def check(block: Block, tensor: int, a: bool, b: bool, sizes: tuple[int, int, int], late: int) -> None:
+def check(block: Block, tile: str, tensor: int, a: bool, b: bool, sizes: tuple[int, int, int], late: int) -> None:
     """C = A B with rows of A gathered and, if it is transposed (`a`), a last row of ones and `late` columns of 0."""
-    from fastnn.cuda import products, shapes, slabs, tensor_tiles
+    from fastnn.cuda import products, shapes, slabs, tensor_groups, tensor_lanes, tensor_tiles
 
     plain = SimpleNamespace(uint32=int, uint64=int, dtype=np.dtype)
-    products.np, slabs.np, tensor_tiles.U = plain, plain, int  # type: ignore[assignment,misc,attr-defined]
+    products.np = slabs.np = plain  # type: ignore[assignment,attr-defined]
+    for module in (tensor_groups, tensor_lanes, tensor_tiles):
+        module.U = int  # type: ignore[assignment,misc]
     M, N, K = sizes
-    shape, rng, spread = shapes.OF_TENSOR[1]._replace(tensor=tensor), np.random.default_rng(0), max(M, K) + 7
+    shape, rng = getattr(shapes.OF_TENSOR, tile)._replace(tensor=tensor), np.random.default_rng(0)
+    spread = max(M, K) + 7
     left, right = rng.integers(0, 99, (spread, M if a else K)), rng.integers(0, 99, (N, K) if b else (K, N))
     order, gathered = rng.permutation(spread)[: K if a else M], late == 0
     lines = left[order] if gathered else left[: len(order) - late if a else len(order)]
     if a:
         lines = np.concatenate([np.vstack([np.zeros((late, M)), lines]), np.ones((K, 1))], axis=1)
     A, B = (lines.T if a else lines), (right.T if b else right)
-    memory = np.full(sum(shapes.size(shape, a, b)) * shape.stages, np.nan)
+    memory = np.full(shapes.room(shape, a, b), np.nan)
     found = np.full((shape.rows, shape.columns), np.nan)
-    accumulate, in_order = products.product(np.float32, shape, a, b)
-    row, column, _ = products.spots(np.float32, shape, a, b)
+    accumulate, add_groups = products.product(np.float32, shape, a, b)
+    row, column = products.place(np.float32, shape, a, b)
     given = left.ravel(), left.shape[1], right.ravel(), right.shape[1], order, gathered, late, len(A), N, 0, K, 0, 0
+    sums: list[dict[int, Any]] = []
     for block.turn in range(2):
+        sums = []
         for first in range(0, shape.threads, LANES):
-            sums = []
             for block.threadIdx.x in range(first, first + LANES):
                 block.lanes.append([])
                 accumulate(*given, memory, own := {})
                 sums.append(own)
             block.carry_out()
-            for within, own in enumerate(sums, first):
-                in_order(memory, own, out := {})
-                for (i, j), number in out.items():
-                    found[row(within, i), column(within, j)] = known(number)
+    for _ in range(2):  # what groups leave to each other is there in the second turn
+        for block.threadIdx.x, own in enumerate(sums):
+            add_groups(memory, own, out := {})
+            for (i, j), number in out.items():
+                found[row(i), column(j)] = known(number)
     expected = A @ B - (A % 16) @ (B % 16) if tensor == 3 else (A - A % 16) @ (B - B % 16)
-    np.testing.assert_array_equal(found[: len(A), :N], expected)
+    np.testing.assert_array_equal(found[: len(A), :N], expected[: shape.rows])
 
 
 def main() -> None:
     stand_in(block := Block())
-    whole: list[tuple[int, bool, bool, tuple[int, int, int], int]] = [
-        (3, False, False, (52, 96, 28), 0),
-        (3, False, True, (64, 128, 32), 0),
-        (3, True, False, (52, 96, 28), 3),
-        (1, True, False, (36, 128, 20), 0),
+    cases: list[tuple[str, int, bool, bool, tuple[int, int, int], int]] = [
+        ("large", 3, False, False, (52, 96, 28), 0),
+        ("large", 3, False, True, (64, 128, 32), 0),
+        ("large", 3, True, False, (52, 96, 28), 3),
+        ("large", 1, True, False, (36, 128, 20), 0),
+        ("large", 3, True, False, (50, 10, 23), 0),
+        ("large", 3, False, True, (64, 121, 30), 0),
+        ("slim", 3, False, False, (16, 32, 276), 0),
+        ("slim", 1, False, True, (13, 28, 40), 0),
+        ("slim", 3, False, True, (16, 31, 39), 0),
+        ("small", 3, False, False, (27, 10, 141), 0),
+        ("small", 3, False, True, (32, 32, 136), 0),
+        ("short", 3, True, False, (28, 32, 37), 3),
+        ("short", 1, True, False, (31, 32, 20), 0),
+        ("short", 3, True, False, (24, 10, 24), 0),
     ]
-    cases = [*whole, (3, True, False, (50, 10, 23), 0), (3, False, True, (64, 121, 30), 0)]
     for case in cases:
         check(block, *case)
     sys.stdout.write(json.dumps(len(cases)))

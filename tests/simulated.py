@@ -175,7 +175,7 @@ def sequences(dtype: str, only: str = "") -> Iterator[tuple[str, float]]:
 def of_threads(dtype: str) -> Iterator[tuple[str, float]]:
     """With blocks of several threads: tiles of two shapes, rows that a block takes in turns, and sequences."""
     grouped, plain = shapes.Shape(8, 4, 8, 4, 4, 2, 2), shapes.Shape(8, 4, 4, 4, 2, 1, 3)
-    shapes.TINY = shapes.Shapes(grouped, grouped, plain, plain)
+    shapes.TINY = shapes.Shapes(grouped, grouped, plain, grouped, plain)
     shapes.BLOCKS = 0
     held.TINY, held.BLOCKS = ((held.Cut(4, 8, 4, 1, 4), held.Cut(4, 8, 4, 4, 4)),), 1
     yield from training(dtype)

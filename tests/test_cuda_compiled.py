@@ -25,7 +25,7 @@ from launches import launches, noted, training
 from numba import cuda, types
 
 import fastnn as fnn
-from fastnn.cuda import held, products, shapes, statistics, vectors
+from fastnn.cuda import held, products, statistics, vectors
 from fastnn.cuda.target import toolkit_missing
 
 if toolkit_missing() is not None:
@@ -33,19 +33,27 @@ if toolkit_missing() is not None:
 
 # What blocks of 256 threads may take so that two of them fit on a multiprocessor: 65,536 / 512. One that holds weights
 # of recurrent layers is alone there; one that holds 8 rows of a narrow network, or 32 of 64 units, has half as many
-# threads.
+# threads, and of the blocks of two warps for tensor cores six are there, of those of four three.
 MOST_REGISTERS, HOLDING = 128, {"all_steps 1x": 208, "all_layers 8x": 168, "all_layers 32x64": 190}
+HOLDING |= {
+    f"{name} {way}": 168
+    for way in ("tf32-small", "tf32-short", "thrice-small", "thrice-short")
+    for name in ("change_tile", "layer_tiles forward", "layer_tiles backward")
+}
 # Bytes of spills, written or read, by ptxas 13.0: read once a slab, for 500 instructions or more.
 SPILLED = {
     "all_layers 64x64 cross_entropy True": 16,
     "head_rows cross_entropy 8": 8,
-    "change_tile tensor-large None 0": 40,
-    "change_tile tensor-thrice None 0": 16,
-    "change_tile tensor-thrice adam 2": 24,
-    "layer_tiles backward tensor-thrice": 32,
-    "layer_tiles forward tensor-thrice": 4,
+    "change_tile tf32-large None 0": 40,
+    "change_tile thrice-large None 0": 16,
+    "change_tile thrice-large adam 2": 24,
+    "layer_tiles backward thrice-large": 32,
+    "layer_tiles forward thrice-large": 4,
     "change_tile small sgd 1": 52,  # on sm_80 alone; four of the thirteen are written in each slab, too
 }
+# Instructions of tensor cores for a group's terms of a slab, of large tiles for 8 terms: what is not in a loop, so that
+# sums stay in registers.
+TENSOR = {"slim": 8, "small": 16, "large": 16, "short": 8}
 A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a tile goes through once, in a loop
 MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
 
@@ -91,15 +99,17 @@ QUICK = {
 )
 def test_single_precision(name: str, tmp_path: Path) -> None:
     ptx = compiled(np.float32, name)
-    assert ("mma.sync.aligned.m16n8k8" in ptx) == ("tensor" in name)
+    products, size = (re.findall(r"(tf32|thrice)-(\w+)", name) or [("", "")])[0]
     assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
     stack = 0 if name.startswith("all_steps") else A_TILE
     most = next((most for words, most in HOLDING.items() if name.startswith(words)), MOST_REGISTERS)
-    for size, instructions in (("tensor-large", 16), ("tensor-thrice", 48)):
-        if size in name:  # those of 8 terms, or of all 16, are not in a loop, so that sums stay in registers
-            assert ptx.count("mma.sync") in (instructions, 2 * instructions)
-            assert "cp.async.cg" in ptx and "ld.shared.v" in ptx
-            stack += -(-SPILLED.get(name, 0) // 16) * 16  # stack frames are whole multiples of 16 bytes
+    count = TENSOR[size] * (3 if products == "thrice" else 1) if size else 0
+    assert ptx.count("mma.sync.aligned.m16n8k8") in (count, 2 * count)
+    if size == "large":
+        assert "cp.async.cg" in ptx and "ld.shared.v" in ptx
+        stack += -(-SPILLED.get(name, 0) // 16) * 16  # stack frames are whole multiples of 16 bytes
+    elif size:
+        assert "cp.async" not in ptx and "ld.global.v4" in ptx
     assert assemble(ptx, tmp_path, stack, SPILLED.get(name, 0)) <= most
 
 
@@ -212,30 +222,3 @@ def test_kernels_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [hits for hits, _ in found] == [0, 1, 0]
     assert ".entry" in found[0][1] and found[0][1] == found[1][1] != found[2][1]
     assert len(list(tmp_path.glob("cuda.statistics.subtract_each-*.kernel"))) == 2
-
-
-def test_lanes_hold_what_a_tensor_core_takes_from_them() -> None:
-    """Products of a group's slab by mma.m16n8k8 as NVIDIA's manual describes it, from what each lane would load."""
-    shape = shapes.shapes(np.float32, tf32=True).small
-    row, column, right_column = (spot.py_func for spot in products.spots(np.float32, shape, False, False))
-    rng = np.random.default_rng(0)
-    left, right = rng.standard_normal((8, shape.rows)), rng.standard_normal((8, shape.columns))
-    found = np.full((shape.rows, shape.columns), np.nan)
-    for warp in range(shape.threads // shape.groups // 32):
-        lanes = [np.uint32(32 * warp + lane) for lane in range(32)]
-        for i in range(0, shape.thread_rows, 2):
-            for j in range(0, shape.thread_columns, 2):
-                a, b = np.zeros((16, 8)), np.zeros((8, 8))
-                for lane, within in enumerate(lanes):
-                    group, k = lane >> 2, lane & 3
-                    rows = [int(row(within, np.uint32(i + half))) for half in (0, 1)]
-                    a[group, [k, k + 4]] = left[[k, k + 4], rows[0]]
-                    a[group + 8, [k, k + 4]] = left[[k, k + 4], rows[1]]
-                    b[[k, k + 4], group] = right[[k, k + 4], int(right_column(within, np.uint32(j)))]
-                c = a @ b
-                for lane, within in enumerate(lanes):
-                    group, k = lane >> 2, lane & 3
-                    for half in (0, 1):
-                        columns = [int(column(within, np.uint32(j + n))) for n in (0, 1)]
-                        found[int(row(within, np.uint32(i + half))), columns] = c[group + 8 * half, 2 * k : 2 * k + 2]
-    np.testing.assert_allclose(found, left.T @ right, atol=1e-12)

@@ -3,7 +3,8 @@
 A block of threads computes a tile C[m, n] = sum_k A[m, k] B[k, n]. Slabs of A and B go through shared memory; while one
 is being multiplied those behind it are on their way, and no thread waits for them or holds them in registers. A thread
 holds a small tile of sums. Where tiles are few, groups of threads share the sum of one tile, and their partial sums
-are added in the order of the groups: every sum has one order, and results are the same bits from run to run.
+are added in the order of the groups: every sum has one order, and results are the same bits from run to run. Of small
+tiles for tensor cores the groups are warps, which go without slabs (see `tensor_groups`).
 
 A factor's rows lie in shared memory as they do in memory, which may be along the sum (`deep`) or along the tile. Of a
 deep factor a thread reads a vector of terms of each of its rows at once.
@@ -18,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import tensor_tiles
+from fastnn.cuda import tensor_groups, tensor_lanes, tensor_tiles
 from fastnn.cuda.shapes import PAD, Shape, partial, size
 from fastnn.cuda.slabs import reading
-from fastnn.cuda.target import SIMULATED, cuda, device, number
-from fastnn.cuda.tensor import DEEP, multiply, recovered, rounded
+from fastnn.cuda.target import cuda, device, number
+from fastnn.cuda.tensor import recovered, rounded
 from fastnn.cuda.vectors import aligned, commit, in_vector, kept, load, store, wait
 
 
@@ -37,6 +38,16 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     in memory, the bias's input: M is then row_a + 1. The first `late` columns of its other rows are not in memory
     either and count as 0; those that are gathered have none.
     """
+    if shape.straight:
+        accumulate = tensor_groups.accumulate(shape, not transposed_a, transposed_b)
+    else:
+        accumulate = _by_slabs(F, shape, transposed_a, transposed_b)
+    return accumulate, _groups(F, shape, transposed_a, transposed_b)
+
+
+@lru_cache
+def _by_slabs(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> Any:
+    """The function `accumulate` of `product`, of slabs in shared memory."""
     rows, columns, slab, groups = shape.rows, shape.columns, shape.slab, shape.groups
     threads, deep_a, deep_b = shape.threads, not transposed_a, transposed_b
     place_a = tensor_tiles.place(rows, slab, deep_a) if shape.by_warps else None
@@ -44,7 +55,7 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
     follow_a, request_a, vectors_a = reading(F, rows, slab, threads, deep_a, transposed_a, place_a)
     follow_b, request_b, vectors_b = reading(F, columns, slab, threads, deep_b, False, place_b)
     size_a, size_b = size(shape, transposed_a, transposed_b)
-    stage, of_slab, ahead = size_a + size_b, slab // groups, shape.stages - 1
+    stage, of_slab, ahead = size_a + size_b, shape.terms, shape.stages - 1
     behind = ahead - 1  # groups of copies that may be on their way while a slab is multiplied
     add_slab = _multiply(F, shape, transposed_a, transposed_b)
     group_a = of_slab if deep_a else of_slab * (rows + PAD)
@@ -105,7 +116,7 @@ def product(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tu
                     within, sums,
                 )  # fmt: skip
 
-    return accumulate, _groups(F, shape, transposed_a, transposed_b)
+    return accumulate
 
 
 @lru_cache
@@ -115,30 +126,37 @@ def _groups(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
     Which rows and columns of the tile these are `place` says. `memory` is that of the product.
     """
     rows, columns, threads = shape.thread_rows, shape.thread_columns, shape.threads // shape.groups
-    row_of, column_of, _ = spots(F, shape, transposed_a, transposed_b)
-    if shape.by_warps:
-        return tensor_tiles.in_order(shape)
+    row_of, column_of = spots(F, shape, transposed_a, transposed_b)
     (own_row, own_column), (down, across), groups = place(F, shape, transposed_a, transposed_b), shape.own, shape.groups
-    (row, apart), V, U, zero = partial(shape), in_vector(F), np.uint32, F(0)
-    side_by_side = not transposed_b and not shape.tensor and columns % V == 0
+    (row, apart), V, U, zero, kind = partial(shape), in_vector(F), np.uint32, F(0), number(F)
+    side_by_side = (shape.by_warps or not transposed_b) and columns % V == 0
+
+    @device
+    def by_rows(i, j):
+        return i * columns + j
+
+    order = tensor_lanes.place if shape.by_warps else by_rows
 
     @device
     def alone(memory, sums, out):
         for i in range(rows):
             for j in range(columns):
-                out[i, j] = sums[i * columns + j]
+                out[i, j] = sums[order(i, j)]
 
     @device
     def add(memory, sums, out):
         group, within = U(U(cuda.threadIdx.x) // U(threads)), U(U(cuda.threadIdx.x) % U(threads))
+        some = cuda.local.array(V, kind)
         cuda.syncthreads()
         for i in range(rows):
             line = U(group * U(apart) + row_of(within, U(i)) * U(row))
             for j in range(0, columns, V if side_by_side else 1):
                 if side_by_side:
-                    store(memory, line + column_of(within, U(j)), sums, i * columns + j)
+                    for e in range(V):
+                        some[e] = sums[order(i, j + e)]
+                    store(memory, line + column_of(within, U(j)), some, 0)
                 else:
-                    memory[line + column_of(within, U(j))] = sums[i * columns + j]
+                    memory[line + column_of(within, U(j))] = sums[order(i, j)]
         cuda.syncthreads()
         for i in range(down):
             for j in range(across):
@@ -151,48 +169,26 @@ def _groups(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> An
 
 
 @lru_cache
-def spots(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[Any, Any, Any]:
-    """Which sums of a tile a thread has: row(within, i) and column(within, j), `within` its number in its group.
-
-    With tensor cores also right_column(within, j), for even j: the column of the right factor that a lane holds.
-    """
+def spots(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[Any, Any]:
+    """Which sums of a tile a thread has: row(within, i) and column(within, j), `within` its number in its group."""
     if shape.by_warps:
-        return *tensor_tiles.spots(shape), None
+        return tensor_lanes.spots(shape)
     rows, columns, U = shape.thread_rows, shape.thread_columns, np.uint32
-    if not shape.tensor or SIMULATED:
-        across, down = shape.columns // columns, shape.rows // rows
-        # Vectors of one thread are apart: those of neighbors are side by side, and meet no bank twice. Of a deep factor
-        # the vectors are along the sum.
-        tall = min(rows, in_vector(F)) if transposed_a else 1
-        wide = 1 if transposed_b else min(columns, in_vector(F))
-
-        @device
-        def row(within, i):
-            return i // U(tall) * U(down * tall) + within // U(across) * U(tall) + i % U(tall)
-
-        @device
-        def column(within, j):
-            return j // U(wide) * U(across * wide) + within % U(across) * U(wide) + j % U(wide)
-
-        return row, column, column
-    warps = shape.columns // (4 * columns)  # side by side; a warp has 8 * rows times 4 * columns sums
+    across, down = shape.columns // columns, shape.rows // rows
+    # Vectors of one thread are apart: those of neighbors are side by side, and meet no bank twice. Of a deep factor
+    # the vectors are along the sum.
+    tall = min(rows, in_vector(F)) if transposed_a else 1
+    wide = 1 if transposed_b else min(columns, in_vector(F))
 
     @device
-    def row_of_lane(within, i):
-        lane, warp = within % U(32), within // U(32)
-        return warp // U(warps) * U(8 * rows) + i // U(2) * U(16) + i % U(2) * U(8) + lane // U(4)
+    def row(within, i):
+        return i // U(tall) * U(down * tall) + within // U(across) * U(tall) + i % U(tall)
 
     @device
-    def column_of_lane(within, j):
-        lane, warp = within % U(32), within // U(32)
-        return warp % U(warps) * U(4 * columns) + j // U(2) * U(8) + lane % U(4) * U(2) + j % U(2)
+    def column(within, j):
+        return j // U(wide) * U(across * wide) + within % U(across) * U(wide) + j % U(wide)
 
-    @device
-    def right_column(within, j):
-        lane, warp = within % U(32), within // U(32)
-        return warp % U(warps) * U(4 * columns) + j // U(2) * U(8) + lane // U(4)
-
-    return row_of_lane, column_of_lane, right_column
+    return row, column
 
 
 def _numbers(F: type, count: int, spot: Any, stride: int, deep: bool, depth: int, rounds: bool) -> Any:
@@ -238,55 +234,32 @@ def _multiply(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> 
     """
     if shape.by_warps:
         return tensor_tiles.multiply_slab(shape, not transposed_a, transposed_b)
-    of_slab, rows, columns = shape.slab // shape.groups, shape.thread_rows, shape.thread_columns
-    (row, column, right_column), kind = spots(F, shape, transposed_a, transposed_b), number(F)
-    U, deep_a, deep_b = np.uint32, not transposed_a, transposed_b
+    of_slab, rows, columns, thrice = shape.terms, shape.thread_rows, shape.thread_columns, shape.tensor == 3
+    (row, column), kind = spots(F, shape, transposed_a, transposed_b), number(F)
+    deep_a, deep_b = not transposed_a, transposed_b
     stride_a, stride_b = (shape.slab if deep_a else shape.rows) + PAD, (shape.slab if deep_b else shape.columns) + PAD
     depth = in_vector(F) if deep_a or deep_b else 1
-    # Numbers from a row of a factor to the next, and from a term of the sum to the next.
-    (row_a, term_a), (row_b, term_b) = ((s, 1) if d else (1, s) for s, d in ((stride_a, deep_a), (stride_b, deep_b)))
+    # Numbers from a term of the sum to the next.
+    term_a, term_b = 1 if deep_a else stride_a, 1 if deep_b else stride_b
     (i_x, k_x), (j_y, k_y) = ((depth, 1) if d else (1, n) for n, d in ((rows, deep_a), (columns, deep_b)))
-
-    if not shape.tensor or SIMULATED:
-        size_x, size_y = rows * depth, columns * depth
-        thrice = shape.tensor == 3
-        numbers_of_a = _numbers(F, rows, row, stride_a, deep_a, depth, shape.tensor == 1)
-        numbers_of_b = _numbers(F, columns, column, stride_b, deep_b, depth, shape.tensor == 1)
-
-        @device
-        def by_threads(memory, a, b, within, sums):
-            x, y = cuda.local.array(size_x, kind), cuda.local.array(size_y, kind)
-            numbers_of_a(memory, a, within, x)
-            numbers_of_b(memory, b, within, y)
-            for k in range(depth):
-                for i in range(rows):
-                    for j in range(columns):
-                        if thrice:
-                            sums[i * columns + j] += recovered(x[i * i_x + k * k_x], y[j * j_y + k * k_y])
-                        else:
-                            sums[i * columns + j] += x[i * i_x + k * k_x] * y[j * j_y + k * k_y]
-
-        return repeated(by_threads, of_slab // depth, depth * term_a, depth * term_b)
+    size_x, size_y = rows * depth, columns * depth
+    numbers_of_a = _numbers(F, rows, row, stride_a, deep_a, depth, shape.tensor == 1)
+    numbers_of_b = _numbers(F, columns, column, stride_b, deep_b, depth, shape.tensor == 1)
 
     @device
-    def by_warps(memory, a, b, within, sums):
-        x = cuda.local.array((rows, 2), kind)
-        k, later = U(within % U(4)), U(within % U(4) + U(4))
-        for i in range(rows):
-            line = row(within, U(i)) * U(row_a)
-            x[i, 0] = rounded(memory[a + k * U(term_a) + line])
-            x[i, 1] = rounded(memory[a + later * U(term_a) + line])
-        for j in range(0, columns, 2):
-            line = right_column(within, U(j)) * U(row_b)
-            y = rounded(memory[b + k * U(term_b) + line])
-            z = rounded(memory[b + later * U(term_b) + line])
-            for i in range(0, rows, 2):
-                s, t = i * columns + j, (i + 1) * columns + j
-                sums[s], sums[s + 1], sums[t], sums[t + 1] = multiply(
-                    x[i, 0], x[i + 1, 0], x[i, 1], x[i + 1, 1], y, z, sums[s], sums[s + 1], sums[t], sums[t + 1]
-                )
+    def by_threads(memory, a, b, within, sums):
+        x, y = cuda.local.array(size_x, kind), cuda.local.array(size_y, kind)
+        numbers_of_a(memory, a, within, x)
+        numbers_of_b(memory, b, within, y)
+        for k in range(depth):
+            for i in range(rows):
+                for j in range(columns):
+                    if thrice:
+                        sums[i * columns + j] += recovered(x[i * i_x + k * k_x], y[j * j_y + k * k_y])
+                    else:
+                        sums[i * columns + j] += x[i * i_x + k * k_x] * y[j * j_y + k * k_y]
 
-    return repeated(by_warps, of_slab // DEEP, DEEP * term_a, DEEP * term_b)
+    return repeated(by_threads, of_slab // depth, depth * term_a, depth * term_b)
 
 
 def repeated(step: Any, count: int, step_a: int, step_b: int) -> Any:
@@ -308,7 +281,7 @@ def repeated(step: Any, count: int, step_a: int, step_b: int) -> Any:
 @lru_cache
 def place(F: type, shape: Shape, transposed_a: bool, transposed_b: bool) -> tuple[Any, Any]:
     """The functions row(i) and column(j) for the sums in a thread's `out`."""
-    U, (row_of, column_of, _) = np.uint32, spots(F, shape, transposed_a, transposed_b)
+    U, (row_of, column_of) = np.uint32, spots(F, shape, transposed_a, transposed_b)
     columns_of = shape.own[1]
     across, many = shape.columns // columns_of, shape.threads
 

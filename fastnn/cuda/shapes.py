@@ -11,7 +11,10 @@ from fastnn.cuda.target import SIMULATED, recovering_pays
 
 
 class Shape(NamedTuple):
-    """A block's tile (rows, columns), the slab of the sum that it takes at once, and how threads share it."""
+    """A block's tile (rows, columns), the slab of the sum that it takes at once, and how threads share it.
+
+    Where warps of tensor cores are groups of their own (`straight`), slabs are in registers.
+    """
 
     rows: int
     columns: int
@@ -19,7 +22,7 @@ class Shape(NamedTuple):
     thread_rows: int
     thread_columns: int
     groups: int  # that share the slab; a divisor of a thread's sums and of slab
-    stages: int  # slabs, two or more, in shared memory: all but one are on their way while that one is multiplied
+    stages: int  # slabs in shared memory: all but one are on their way while that one is multiplied
     tensor: int = 0  # by how many products of tensor cores one is made: 1 in TF32, 3 in single precision, 0 by none
 
     @property
@@ -41,26 +44,37 @@ class Shape(NamedTuple):
         return sums // across, across
 
     @property
+    def terms(self) -> int:
+        """Terms of the sum that a group has of a slab."""
+        return self.slab // self.groups
+
+    @property
     def blocks(self) -> int:
-        """How many of its blocks should be on a multiprocessor at once: of large ones for tensor cores four, with 128
-        registers a thread; while one waits at its barrier others multiply."""
-        return 512 // self.threads if self.by_warps else 2
+        """How many of its blocks should be on a multiprocessor at once: for tensor cores those of 512 threads, with 128
+        registers each; while some wait others multiply. Of straight ones 384 threads, which have 168."""
+        return max(1, (384 if self.straight else 512) // self.threads) if self.by_warps else 2
 
     @property
     def by_warps(self) -> bool:
-        """Whether it is a large tile for tensor cores, which warps multiply: see `tensor_tiles`."""
-        return self.tensor > 0 and self.groups == 1 and not SIMULATED
+        """Whether warps multiply it by tensor cores: see `tensor_tiles`."""
+        return self.tensor > 0 and not SIMULATED
+
+    @property
+    def straight(self) -> bool:
+        """Whether each of them takes terms of its own from memory: see `tensor_groups`."""
+        return self.by_warps and self.groups > 1
 
 
 class Shapes(NamedTuple):
     """`small` and `slim`, where tiles are few: a layer of 512 units at batch 128 has blocks for all multiprocessors.
-    `large`, for long batches of wide layers, is without groups, whose partial sums would have to be added.
-    `long` is that of weights, whose factors both have rows along the tile. All of them fit in 48 KiB of shared
-    memory."""
+    `large`, for long batches of wide layers, is without groups, whose partial sums would have to be added. `short` and
+    `long` are those of weights, by batches, whose factors both have rows along the tile; where these tiles are few,
+    `small` is. All of them fit in 48 KiB of shared memory."""
 
     slim: Shape
     small: Shape
     large: Shape
+    short: Shape
     long: Shape
 
 
@@ -68,36 +82,39 @@ OF_SINGLE = Shapes(
     slim=Shape(16, 32, 64, 8, 4, 16, 3),
     small=Shape(32, 32, 64, 8, 4, 4, 2),
     large=Shape(128, 64, 8, 8, 4, 1, 3),  # 8 x 8 sums spill where both factors are deep
+    short=Shape(32, 32, 64, 8, 4, 4, 2),
     long=Shape(128, 128, 8, 8, 8, 1, 4),
 )
 OF_DOUBLE = Shapes(
     slim=Shape(32, 32, 32, 4, 4, 2, 2),
     small=Shape(32, 32, 32, 4, 4, 2, 2),
     large=Shape(64, 64, 8, 4, 4, 1, 3),
+    short=Shape(32, 32, 32, 4, 4, 2, 2),
     long=Shape(64, 64, 8, 4, 4, 1, 3),
 )
-OF_TENSOR = Shape(32, 32, 64, 4, 4, 4, 2, 1), Shape(64, 128, 16, 8, 8, 1, 2, 1)
-# Whether tensor cores take the large tiles of single precision, too; None: on GPUs where that should be faster. To
+# A warp has 16 x 32 or more sums. Of `short` two share a tile: an H100 has all 689 tiles of 784-512-512-10 at once.
+OF_TENSOR = Shapes(
+    slim=Shape(16, 32, 256, 2, 8, 16, 1, 1),
+    small=Shape(32, 32, 64, 4, 8, 4, 1, 1),
+    large=Shape(64, 128, 16, 8, 8, 1, 2, 1),
+    short=Shape(32, 32, 16, 4, 8, 2, 2, 1),
+    long=Shape(64, 128, 16, 8, 8, 1, 2, 1),
+)
+# Whether tensor cores take the products of single precision, too; None: on GPUs where that should be faster. To
 # compare both ways it may be set before a network's kernels are chosen.
 RECOVERED: bool | None = None
-TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1, 2)] * 4)  # one Python thread a block
+TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1, 2)] * 5)  # one Python thread a block
 BLOCKS = 264  # two for each multiprocessor of an H100
 MANY = 96  # large tiles that keep the GPU busy
 PAD = 4  # between rows in shared memory, against bank conflicts, and so that 16 bytes stay aligned
 
 
 def shapes(F: type, tf32: bool = False) -> Shapes:
-    """The shapes for numbers of type F; with tensor cores for `tf32`, and large tiles of single precision without it,
-    too."""
+    """The shapes for numbers of type F; with tensor cores for `tf32`, and for single precision where that pays."""
     single = np.dtype(F).itemsize == 4
-    found = TINY if SIMULATED else OF_SINGLE if single else OF_DOUBLE
-    small, large = [shape._replace(tensor=1) for shape in (found.small, found.large)] if SIMULATED else OF_TENSOR
-    if tf32:
-        return found._replace(slim=small, small=small, large=large, long=large)
-    if single and (recovering_pays() if RECOVERED is None else RECOVERED):
-        large = large._replace(tensor=3)
-        return found._replace(large=large, long=large)
-    return found
+    if not tf32 and not (single and (recovering_pays() if RECOVERED is None else RECOVERED)):
+        return TINY if SIMULATED else OF_SINGLE if single else OF_DOUBLE
+    return Shapes(*[shape._replace(tensor=1 if tf32 else 3) for shape in (TINY if SIMULATED else OF_TENSOR)])
 
 
 def tiles(rows: int, columns: int, shape: Shape) -> tuple[int, int]:
@@ -134,5 +151,5 @@ def partial(shape: Shape) -> tuple[int, int]:
 def room(shape: Shape, transposed_a: bool, transposed_b: bool) -> int:
     """Numbers of shared memory that a product takes: its slabs and, when they have been multiplied, the groups'
     partial sums in their place."""
-    slabs = shape.stages * sum(size(shape, transposed_a, transposed_b))
+    slabs = 0 if shape.straight else shape.stages * sum(size(shape, transposed_a, transposed_b))
     return max(slabs, shape.groups * partial(shape)[1] if shape.groups > 1 else 0)

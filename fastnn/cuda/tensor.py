@@ -31,7 +31,7 @@ def rounded(x):
 
 @device
 def recovered(x, y):
-    """x y of nearly single precision by three products of rounded numbers: see `tensor_tiles`."""
+    """x y of nearly single precision by three products of rounded numbers: see `tensor_lanes`."""
     high_x, high_y = rounded(x), rounded(y)
     return (x - high_x) * high_y + high_x * (y - high_y) + high_x * high_y
 

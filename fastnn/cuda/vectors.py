@@ -53,6 +53,10 @@ if SIMULATED:
         """x, which stays in its register: the compiler does not know how to find it again."""
         return x
 
+    def based(array):
+        """The array, whose beginning is one number for the compiler: it does not add to what that was made of."""
+        return array
+
     def copy_vector(memory, at, array, start, there):
         """memory[at ..] <- 16 bytes of `array` from `start` on, both at multiples of 16; 0 unless they are `there`.
 
@@ -148,7 +152,7 @@ else:
 
         return types.boolean(array, types.uint64), codegen
 
-    _ADDRESS, _SHARED = ir.IntType(32), 3
+    _ADDRESS, _GLOBAL, _SHARED = ir.IntType(32), 1, 3
 
     def _asynchronous():
         """Whether the GPU that is compiled for copies on its own."""
@@ -190,6 +194,22 @@ else:
             return builder.call(asm, args)
 
         return types.uint32(types.uint32), codegen
+
+    @intrinsic
+    def based(typingctx, array):
+        """The array, whose beginning is one number for the compiler: it does not add to what that was made of."""
+
+        def codegen(context, builder, signature, args):
+            found = context.make_array(array)(context, builder, value=args[0])
+            kind, long = found.data.type, ir.IntType(64)
+            asm = ir.InlineAsm(ir.FunctionType(long, [long]), "cvta.to.global.u64 $0, $1;", "=l,l", side_effect=True)
+            there = builder.inttoptr(
+                builder.call(asm, [builder.ptrtoint(found.data, long)]), kind.pointee.as_pointer(_GLOBAL)
+            )
+            found.data = builder.addrspacecast(there, kind)
+            return found._getvalue()
+
+        return array(array), codegen
 
     @intrinsic
     def copy_vector(typingctx, memory, at, array, start, there):

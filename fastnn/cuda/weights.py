@@ -8,6 +8,8 @@ update.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from fastnn.cuda.phases import (
     batch_of,
 )
 from fastnn.cuda.products import place, product
-from fastnn.cuda.shapes import BLOCKS, Shape, room, shapes
+from fastnn.cuda.shapes import BLOCKS, Shape, room, shapes, tiles
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number
 from fastnn.cuda.vectors import aligned, in_vector, load, moving
 
@@ -51,7 +53,7 @@ def splits_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
     784-2048-2048-10 are two turns, and in halves they are three of half the time.
     """
     products = int((tiles[:, FIRST_ROW] < tiles[:, ROWS_IN]).sum())
-    places = BLOCKS * (1 if shape.by_warps else max(1, 256 // shape.threads))
+    places = BLOCKS * max(1, 256 // shape.threads if shape.groups > 1 else 1)
 
     def rows(splits: int) -> float:
         """What a place for a block goes through, one split after the other."""
@@ -63,7 +65,10 @@ def splits_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
 def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -> Shape:
     """The shape of all tiles of a network's weights."""
     found = shapes(F, tf32)
-    return found.long if batch >= LONG and max(sizes[1:]) >= WIDE else found.small
+    if batch >= LONG and max(sizes[1:]) >= WIDE:
+        return found.long
+    many = sum(prod(tiles(rows, columns, found.short)) for rows, columns in pairwise(sizes)) > BLOCKS
+    return found.short if many else found.small
 
 
 @lru_cache
@@ -195,7 +200,8 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     # With 80 registers a thread six of small tiles are on a multiprocessor at once, as many as its shared memory takes:
     # 784-512-512-10 has 689 of them, and an H100 takes them all. Where that would spill it is five.
     most = 6 if rule is not None and slots < 2 else 5
-    blocks = most if early and shape.threads == 128 and np.dtype(F).itemsize == 4 else shape.blocks
+    small = early and not shape.straight and shape.threads == 128 and np.dtype(F).itemsize == 4
+    blocks = most if small else shape.blocks
 
     @device
     def each(asks, uses, target, m, v, mask, masked, tile, old, out, k):
@@ -234,7 +240,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
         x = inputs if gathered else buffer[tile[INPUT] + tile[BEFORE] * batch * fan_in :]
         lines, late = U(tile[LINES] * batch), U(tile[LATE] * batch)
         height = U(fan_in if tile[BIAS] == NOWHERE else fan_in + U(1))
-        share = U((lines + splits - U(1)) // splits)
+        share = lines if splits == U(1) else U((lines + splits - U(1)) // splits)  # divisions take 30 instructions
         begin = U(min(lines, split * share))
         end, deltas = U(min(lines, begin + share)), buffer[tile[DELTAS] :]
         if tile[FIRST_ROW] == fan_in:
@@ -249,15 +255,12 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
             load(tiles, U(cuda.blockIdx.x) * U(TILE) + U(i), tile, i)
         c = coefficients[state[SLOT] + s]
         k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        if early and splits == U(1):
+        if early:
             each(True, False, target, m, v, mask, masked, tile, old, out, k)
         if tile[FIRST_ROW] != tile[ROWS_IN]:
             add_groups(memory, sums, out)
         if splits > U(1) and not gather(partial, arrived, turn, out):
             return
-        if early and splits == U(1):
-            each(False, True, target, m, v, mask, masked, tile, old, out, k)
-        else:
-            each(True, True, target, m, v, mask, masked, tile, old, out, k)
+        each(not early, True, target, m, v, mask, masked, tile, old, out, k)
 
     return change_tile
