@@ -65,12 +65,14 @@ class _Compiling:
     """Tells listeners when a compile starts and when the last of a batch has ended."""
 
     message = "fastnn: compiling its kernels for this machine (once; they are kept on disk) ..."
+    later = "fastnn: compiling its kernels for what comes next ..."
 
     def __init__(self) -> None:
         self.listeners: list[Notice] = []
         self.lock = threading.RLock()
         self.depth = 0
         self.told = False
+        self.first = True
 
     def begin(self) -> None:
         with self.lock:
@@ -80,8 +82,8 @@ class _Compiling:
         with self.lock:
             if self.told:
                 return
-            self.told = True
-        self._tell(self.message)
+            self.told, first, self.first = True, self.first, False
+        self._tell(self.message if first else self.later)
 
     def end(self) -> None:
         with self.lock:
