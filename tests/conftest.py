@@ -24,16 +24,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_RUNS], ignore_errors=True)
 
 
-def pytest_xdist_auto_num_workers() -> int:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
     """One more than there are processors: a screen's test waits for a quarter of its time, for the screen and for
-    processes. 110 of them took 36 s with three workers on two processors, 43 with two."""
+    processes. 110 of them took 36 s with three workers on two processors, 43 with two. None: as xdist itself has it."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
     return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     option = session.config.option
-    if hasattr(session.config, "workerinput") or option.collectonly or not option.tx:  # none: with -n 0
+    if hasattr(session.config, "workerinput") or option.collectonly or not getattr(option, "tx", ()):
+        # No workers: with -n 0, or without xdist.
         return
     with tempfile.TemporaryDirectory() as folder:
         running = [start(COMPILE_ALL, dtype, folder=folder, environment={}) for dtype in ("float32", "float64")]

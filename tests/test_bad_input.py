@@ -367,7 +367,7 @@ bad("weight of another shape", assign("weight", np.zeros((5, 4))), ValueError, "
 bad("weight is a number", assign("weight", 1.0), ValueError, "weight", "()", "(4, 5)")
 bad("bias of another shape", assign("bias", np.zeros(4)), ValueError, "bias", "(4,)", "(5,)")
 bad("bias is complex", assign("bias", np.zeros(5, complex)), TypeError, "bias", "complex128", "numbers")
-bad("restore: a snapshot", lambda net: trainer(net, X, Y).restore(3), TypeError, "state", "3", "keep()")
+bad("restore: a number", lambda net: trainer(net, X, Y).restore(3), TypeError, "state", "3", "keep()")
 bad("bias is a tensor", assign("bias", Refusing()), TypeError, "bias", "detach first", "real numbers")
 
 
