@@ -98,9 +98,9 @@ class OnDevice:
         largest number, instead of 1e-7. Recurrent steps, and rows that go through all of a narrower network in one
         launch, stay in float32: they wait for memory and for each other, and not for products.
 
-        With "float", too, the tensor cores of an A100 or H100 take these products of float32, three for each, which is
-        no less exact than single precision (see `fastnn.cuda.tensor_lanes`); factors of 2^114 or more, which only
-        diverged training has, are not a number there.
+        With "float", too, the tensor cores of an A100 or H100 take products of float32, three for each: of gradients
+        of weights, and of dense layers that have a launch each. That is no less exact than single precision (see
+        `fastnn.cuda.tensor_lanes`); factors of 2^114 or more, which only diverged training has, are not a number there.
 
         Trainers that exist stay where they are. Raises as Device does, and ValueError for a precision that there is
         not, with everything left as it was.

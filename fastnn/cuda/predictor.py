@@ -40,7 +40,7 @@ class Predictor:
         return True
 
     def _together(self, x: np.ndarray, out: np.ndarray) -> None:
-        """`rows` at once: what they take of the GPU's memory is left before the next are looked at."""
+        """Predict x into out in one batch, whose part of the GPU's memory is free when it returns."""
         there = self._batches(x, np.zeros(1, self.architecture.F), "mse", len(x), 1)
         there.forward(0)
         out[...] = there.outputs(len(x)).reshape(out.shape)

@@ -83,7 +83,7 @@ def described() -> str:
     return (
         f"{name}, compute capability {'.'.join(map(str, gpu.compute_capability))}, "
         f"{'tf32 for gradients and dense networks with a layer above 128 units' if tensor_cores() else 'no tf32'}, "
-        f"{'float32 of the same by tensor cores, too, ' if recovering_pays() else ''}"
+        f"{'float32 by tensor cores for gradients and layers with a launch each, ' if recovering_pays() else ''}"
         f"{gpu.MULTIPROCESSOR_COUNT} multiprocessors, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free; "
         f"driver for CUDA {version // 1000}.{version % 1000 // 10}, "
         f"toolkit {'.'.join(map(str, cuda.runtime.get_version()))}"
