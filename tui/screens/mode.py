@@ -192,7 +192,7 @@ class ModeScreen(Commands, Screen[None]):
     def message(self, view: View) -> str:
         """The line above the panes; "" for none."""
         if view.compiling:
-            return "compiling kernels for this machine, only this once; the keys work meanwhile"
+            return "compiling kernels, which are kept for the next time; the keys work meanwhile"
         if view.busy and view.snapshot is not None:
             return f"{view.busy}…"
         if view.state == "diverged":
