@@ -86,7 +86,9 @@ def compiled(F: type, name: str) -> str:
 
 QUICK = {
     "layer_tiles forward slim",
+    "layer_tiles forward thrice-slim",
     "layer_tiles backward small",
+    "change_tile thrice-short adam 2",
     "lose_rows cross_entropy",
     "change_tile small adam 2",
     "advance",
