@@ -52,7 +52,7 @@ class Network(OnDevice):
     else "xavier". `seed` (0 to 2**63 - 1) fixes initialization, shuffling and dropout: same seed, same bits, on the
     same machine. `dtype`: "float32" or "float64". `device`: "cpu", or "cuda" for an NVIDIA GPU; `precision` as in
     `to`. It and its methods raise TypeError and ValueError, naming the argument, and DeviceError for a device that
-    cannot be used here.
+    cannot be used here. The network's own `layers` are a tuple, a LayerView for each layer after the input.
     """
 
     def __init__(
