@@ -43,13 +43,12 @@ HOLDING |= {
 # Bytes of spills, written or read, by ptxas 13.0: read once a slab, for 500 instructions or more.
 SPILLED = {
     "all_layers 64x64 cross_entropy True": 16,
-    "head_rows cross_entropy 8": 8,
+    **{f"head_rows {loss} 8": 8 for loss in ("cross_entropy", "binary_cross_entropy", "mse")},
     "change_tile tf32-large None 0": 40,
     "change_tile thrice-large None 0": 16,
     "change_tile thrice-large adam 2": 24,
     "layer_tiles backward thrice-large": 32,
     "layer_tiles forward thrice-large": 4,
-    "change_tile small sgd 1": 52,  # on sm_80 alone; four of the thirteen are written in each slab, too
 }
 # Instructions of tensor cores for a group's terms of a slab, of large tiles for 8 terms: what is not in a loop, so that
 # sums stay in registers.

@@ -50,9 +50,9 @@ class Shape(NamedTuple):
 
     @property
     def blocks(self) -> int:
-        """How many of its blocks should be on a multiprocessor at once: for tensor cores those of 512 threads, with 128
-        registers each; while some wait others multiply. Of straight ones 384 threads, which have 168."""
-        return max(1, (384 if self.straight else 512) // self.threads) if self.by_warps else 2
+        """How many of its blocks should be on a multiprocessor at once: those of 512 threads, with 128 registers each;
+        while some wait others multiply. Of straight ones 384 threads, which have 168."""
+        return max(1, (384 if self.straight else 512) // self.threads)
 
     @property
     def by_warps(self) -> bool:

@@ -197,11 +197,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     early = shape.groups > 1  # a thread has few sums of its own, and registers for all that their update needs
     count, thread_sums = down * across if early else step, shape.sums
     kept, (take, give) = 3 * count, put(F, rule, slots, count, step)
-    # With 80 registers a thread six of small tiles are on a multiprocessor at once, as many as its shared memory takes:
-    # 784-512-512-10 has 689 of them, and an H100 takes them all. Where that would spill it is five.
-    most = 6 if rule is not None and slots < 2 else 5
-    small = early and not shape.straight and shape.threads == 128 and np.dtype(F).itemsize == 4
-    blocks = most if small else shape.blocks
+    blocks = shape.blocks if kind == number(np.float32) else 2  # Adam's numbers of double precision take 160 registers
 
     @device
     def each(asks, uses, target, m, v, mask, masked, tile, old, out, k):
