@@ -237,7 +237,9 @@ def _multiply_back(F: type, height: int) -> Any:
         j = U(0)
         while j < width:
             for i in range(V):
-                w[i] = shared.memory[U(U(k * width + j) + U(i))]  # behind the last unit deltas are 0
+                # Behind the last output come the next unit's weights, and deltas that are 0: where such a weight is
+                # infinite, this unit's delta is not a number, either.
+                w[i] = shared.memory[U(U(k * width + j) + U(i))]
             for i in range(0, height * V, V):
                 load(shared.deltas, np.uint64(j) * np.uint64(height) + np.uint64(i), d, 0)
                 for p in range(V):

@@ -49,11 +49,11 @@ LONG, WIDE = 1024, 256  # batch and width from which large tiles keep the GPU bu
 def splits_of(tiles: np.ndarray, batch: int, shape: Shape) -> int:
     """In how many splits the sums over a batch are taken; tiles of biases alone are no work that counts.
 
-    A block alone on a multiprocessor takes no less time than two (of 128 threads: than four): 384 tiles of
-    784-2048-2048-10 are two turns, and in halves they are three of half the time.
+    A block alone on a multiprocessor takes no less time than two, of small tiles no less than all that have room there:
+    384 tiles of 784-2048-2048-10 are two turns, and in halves they are three of half the time.
     """
     products = int((tiles[:, FIRST_ROW] < tiles[:, ROWS_IN]).sum())
-    places = BLOCKS * max(1, 256 // shape.threads if shape.groups > 1 else 1)
+    places = BLOCKS // 2 * (shape.blocks if shape.groups > 1 else 2)
 
     def rows(splits: int) -> float:
         """What a place for a block goes through, one split after the other."""
