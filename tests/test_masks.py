@@ -173,7 +173,7 @@ def test_windows() -> None:
         (lambda: fnn.Dense(2, mask=[[0, 1], [1, 2]]), r"Dense: mask: 2 at index \(1, 1\); expected 0 and 1 only"),
         (lambda: fnn.Dense(1, mask=[[np.nan]]), r"Dense: mask: nan at index \(0, 0\)"),
         (lambda: fnn.Dense(1, mask=[[0, 1], [1]]), "Dense: mask: cannot be read as an array"),
-        (lambda: fnn.Dense(1, mask="all"), "Dense: mask: has dtype"),
+        (lambda: fnn.Dense(1, mask="all"), "Dense: mask: 'all'; expected real numbers"),
         (lambda: fnn.Dense(2, mask=[0, 1]), r"Dense: mask: has shape \(2,\)"),
         (lambda: network(mask=np.ones((11, 7))), r"layers\[1\]: mask: has shape \(11, 7\); expected \(12, 7\)"),
         (lambda: fnn.masks.random(3, 3, 0), "density: 0 is out of range"),
