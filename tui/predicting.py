@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tui.view import View
+
 MOST_ROWS = 10_000  # of the test part that are judged: a pass over more would hold training up
 MOST_UNITS = 64  # of a layer whose maps are drawn
 LEAST_PROBABILITY = 1e-12
@@ -28,6 +30,15 @@ def kind_of(data: Any) -> str:
     if data.features == 1 and not data.classes:
         return "line"
     return "images" if data.image_shape is not None and data.classes else "table"
+
+
+def data_of(view: View, kind: str) -> Any:
+    """The data set that is trained on, if it is of this kind; else None.
+
+    Panes of the kind before are on screen until the next layout, and may be drawn once more.
+    """
+    data = view.run.data if view.run is not None else None
+    return data if kind_of(data) == kind else None
 
 
 def points_of(data: Any) -> tuple[np.ndarray, np.ndarray]:

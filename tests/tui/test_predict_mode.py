@@ -1,6 +1,7 @@
 """The Predict mode: every key and the mouse for each kind of data, and stored pictures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from driving import opened, press, press_until, settle, text_of, until
 from fake_network import warm
 from fake_training import FakeBackend
 
+import fastnn as fnn
 from tui.app import FastnnApp
 from tui.config import RunConfig
 from tui.options import Options
@@ -32,6 +34,17 @@ async def open_predict(pilot, app):
     await press_until(pilot, "3", lambda: app.base.NAME == "predict")
     await settle(pilot)
     return app.base
+
+
+async def test_panes_of_other_data_may_be_drawn_before_they_are_hidden():
+    async with opened((160, 45), MOONS) as (pilot, app):
+        screen = await open_predict(pilot, app)
+        await press(pilot, "right")  # a cursor, which reads the nearest point
+        view = app.session.view
+        sine = replace(view, run=SimpleNamespace(data=fnn.datasets.load("sine")))
+        for pane, other in ((screen.query_one(BoundaryMap), sine), (screen.query_one(LinePlot), view)):
+            pane.take(other)
+            assert pane.data is None and pane.found is None and pane.draw(20, 10) is None
 
 
 async def test_the_cursor_reads_value_and_loss_of_the_plane():

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 
 from tui.numbers import short
-from tui.predicting import Judged, LineFound
+from tui.predicting import Judged, LineFound, data_of
 from tui.view import View
 from tui.widgets.axes import Axis, linear_axis
 from tui.widgets.cells import Cells, packed
@@ -65,9 +65,9 @@ class LinePlot(PointsPlot):
 
     def take(self, view: View) -> None:
         """The probe's answer and the data."""
-        answer = view.found.get(self.PROBE)
+        self.data = data_of(view, self.PROBE)
+        answer = view.found.get(self.PROBE) if self.data is not None else None
         self.found = answer.value if answer is not None and isinstance(answer.value, LineFound) else None
-        self.data = view.run.data if view.run is not None else None
         self.border_title = self.title()
 
     def title(self) -> Content:

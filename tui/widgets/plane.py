@@ -13,7 +13,7 @@ from textual.message import Message
 
 from tui.colors import class_color, diverging, inked, mixed
 from tui.numbers import short
-from tui.predicting import LEAST_PROBABILITY, PlaneFound, Window, points_of
+from tui.predicting import LEAST_PROBABILITY, PlaneFound, Window, data_of, points_of
 from tui.view import View
 from tui.widgets.canvas import pack, paint, stretch
 from tui.widgets.cells import RGB, Cells, packed
@@ -57,9 +57,9 @@ class BoundaryMap(Plot):
 
     def take(self, view: View) -> None:
         """The probe's answer and the data."""
-        answer = view.found.get(self.PROBE)
+        self.data = data_of(view, self.PROBE)
+        answer = view.found.get(self.PROBE) if self.data is not None else None
         self.found = answer.value if answer is not None and isinstance(answer.value, PlaneFound) else None
-        self.data = view.run.data if view.run is not None else None
         if self.data is not None and self.size.width:
             self.window = self.wanted()
         self.border_title = self.title()
