@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.cuda.phases import CODE, DELTA, IN, OUT, READ, WEIGHT, WROTE
+from fastnn.cuda.row_loss import FIELDS
 from fastnn.cuda.shapes import PAD
 from fastnn.cuda.target import SIMULATED, cuda, device
 from fastnn.cuda.vectors import aligned, copy_number, copy_vector, in_vector
@@ -23,7 +24,7 @@ TEAMS = THREADS // TEAM
 BYTES = 512 if SIMULATED else 24592  # of weights in shared memory: of 512 terms for 10 or 12 units, and a vector behind
 TERMS = 8 if SIMULATED else THREADS  # of the sums, at most, that are in shared memory at once
 BESIDE = GROUPS + PAD  # numbers from the parts of a column's sum to those of the next
-LINE = max(TERMS, COLUMNS * BESIDE, 4 * ROW)  # numbers of a row that lie behind the weights
+LINE = max(TERMS, COLUMNS * BESIDE, FIELDS * TEAM)  # numbers of a row that lie behind the weights
 U = np.uint32
 
 
