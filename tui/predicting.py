@@ -37,8 +37,7 @@ def data_of(view: View, kind: str) -> Any:
 
     Panes of the kind before are on screen until the next layout, and may be drawn once more.
     """
-    data = view.run.data if view.run is not None else None
-    return data if kind_of(data) == kind else None
+    return view.data if kind_of(view.data) == kind else None
 
 
 def points_of(data: Any) -> tuple[np.ndarray, np.ndarray]:

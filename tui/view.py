@@ -140,9 +140,14 @@ class View:
         return computing(self.run.cell if self.run is not None else "dense", self.config.activation)
 
     @property
+    def data(self) -> Any:
+        """The data set that is trained on, None before there is one."""
+        return self.run.data if self.run is not None else None
+
+    @property
     def regression(self) -> bool:
         """Whether the network puts out numbers, not classes: there is no accuracy."""
-        return self.run is not None and self.run.data is not None and not self.run.data.classes
+        return self.data is not None and not self.data.classes
 
     @property
     def crowded(self) -> bool:

@@ -88,7 +88,7 @@ class PredictScreen(Play):
 
     def _probes(self, view: View) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What tells whether to ask anew, and the probes."""
-        data = view.run.data if view.run is not None else None
+        data = view.data
         if self._kind == "plane":
             pane = self.query_one(BoundaryMap)
             if not pane.size.width:
@@ -105,7 +105,7 @@ class PredictScreen(Play):
 
     async def refresh_panes(self, view: View) -> None:
         """The panes of the data's kind, what they ask for, and the frame's title."""
-        data = view.run.data if view.run is not None else None
+        data = view.data
         kind = kind_of(data)
         if kind != self._kind:
             self._kind = kind

@@ -148,7 +148,7 @@ class Scatter(PointsPlot):
         """The probe's answer."""
         answer = view.found.get("judged")
         self.judged = answer.value if answer is not None and isinstance(answer.value, Judged) else None
-        self.data = view.run.data if view.run is not None else None
+        self.data = view.data
         self.border_title = Content.assemble(("Predicted over true values", "bold"))
 
     def draw(self, width: int, height: int) -> Cells | None:

@@ -67,7 +67,7 @@ class JudgedPlot(Plot):
         """The probe's answer."""
         answer = view.found.get(self.PROBE)
         self.judged = answer.value if answer is not None and isinstance(answer.value, Judged) else None
-        self.data = view.run.data if view.run is not None else None
+        self.data = view.data
         self.rows = np.zeros(0, np.int64)
         if self.judged is not None:
             self.rows = self.selection.rows(self.judged)

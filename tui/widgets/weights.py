@@ -52,7 +52,7 @@ class WeightList(Plot):
             self.at = min(self.at, len(self.found.weights))
         layer, unit = self.selected
         last = layer == len(view.sizes) - 2
-        self.sources = names_of(view.run.data if view.run else None, layer)
+        self.sources = names_of(view.data, layer)
         kind = "output" if last else view.hidden
         self.border_title = Content.assemble(
             ("Into ", "bold"), (f"L{layer + 1}.{unit + 1}", "$plot-cursor"), (f" {kind}", "$text-muted")
