@@ -197,7 +197,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
     early = shape.groups > 1  # a thread has few sums of its own, and registers for all that their update needs
     count, thread_sums = down * across if early else step, shape.sums
     kept, (take, give) = 3 * count, put(F, rule, slots, count, step)
-    blocks = shape.blocks if kind == number(np.float32) else 2  # Adam in double precision spills 128 registers
+    blocks = shape.blocks if kind == number(np.float32) else 2  # with 128 registers Adam spills in double precision
 
     @device
     def each(asks, uses, target, m, v, mask, masked, tile, old, out, k):
