@@ -92,14 +92,14 @@ def programs(tiny: bool) -> dict[str, list[str]]:
     """What is run for the checks, by name."""
     python, sanitizer = sys.executable, shutil.which("compute-sanitizer")
     small = [python, "-c", SMALL, *(("5", "2", "3") if tiny else ("40", "33", "140"))]
-    large = [python, "-c", LARGE, *(("4", "2", "5", "6") if tiny else ("4096", "784", "2048", "2048"))]
+    large = [python, "-c", LARGE, *(("4", "2", "5", "6") if tiny else ("1024", "784", "1024", "1024"))]
     found = {part: [python, "-m", "benchmarks.gpu_checks", part, *["--tiny"] * tiny] for part in PARTS}
     tests = [python, "-m", "pytest", "-q", "-n", "0", "-m", "not slow"]
     if tiny:
         found["tests"] = [*tests, "tests/test_cuda.py", "-k", "another_device or without_the_package"]
         found |= {"the sanitizers' program": small, "the same with large tiles": large}
     else:
-        found["tests"] = [*tests, "tests/test_cuda.py"]
+        found["tests"] = [*tests, "-n", "4", "tests/test_cuda.py"]  # processes of the simulator, mostly
         found["tests of machine code"] = [*tests, "tests/test_cuda_compiled.py"]
     for tool in ("memcheck", "racecheck"):
         for name, program in (("", small), (", large tiles", large)):

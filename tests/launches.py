@@ -141,7 +141,7 @@ def launches(F: type) -> dict[str, Kernel]:
         step(F, dropped, 64, optimizer=fnn.SGD(0.1, clip=1.0))
         runner = step(F, dropped, 64, optimizer=fnn.Adam(clip=1.0))
         runner._graphs.recording = False
-        runner._graphs.run([1], lambda: runner.update(0.1))
+        runner._graphs.run(0, 1, lambda: runner.update(0.1))
         statistics.describe(F, statistics.Block(runner._parameters, 0, 9, 9, 9), (0.0, 1.0), 8, columns=True)
         net = fnn.Network([4, 5, 3], dtype=np.dtype(F).name)
         rows = There(np.zeros((1, 1), F))

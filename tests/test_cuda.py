@@ -250,14 +250,16 @@ def test_ctrl_c_while_the_next_order_is_found(python: Python) -> None:
     code = """
 import numpy as np, fastnn as fnn
 from fastnn.cpu import train
+from fastnn.cuda import engine
 from fastnn.cuda.engine import Runner
-data, fill, found = (np.eye(6, dtype=np.float32), np.arange(6) % 2), train.fill_order, []
-def interrupted(order, seed, epoch):
-    fill(order, seed, epoch)
+engine.MOST_ORDERS = 6
+data, fill, found = (np.eye(6, dtype=np.float32), np.arange(6) % 2), train.fill_orders, []
+def interrupted(orders, seed, epoch):
+    fill(orders, seed, epoch)
     if epoch == 2 and not found:
         found.append(None)
         raise KeyboardInterrupt
-train.fill_order = interrupted
+train.fill_orders = interrupted
 for _ in range(2):
     net = fnn.Network([6, 2], device="cuda")
     runner = Runner(net.architecture, net.parameters, data, loss="cross_entropy", optimizer=fnn.SGD(0.1), batch=3)
@@ -277,28 +279,71 @@ assert runner.step == 3 and (found[1] == found[2]).all()
 def test_ctrl_c_waits_for_the_graphs_that_run(python: Python) -> None:
     code = """
 from types import SimpleNamespace
-from fastnn.cuda.graphs import LENGTHS, Graphs
-def graphs_of(launch):
-    graphs = Graphs(None, None)
-    graphs._recorded = {n: SimpleNamespace(launch=lambda stream, n=n: launch(n)) for n in LENGTHS}
+from fastnn.cuda.graphs import Graphs
+class Recorded(dict):
+    def __missing__(self, part):
+        return SimpleNamespace(launch=lambda stream: self.launch("-".join(map(str, part))))
+    def __contains__(self, part):
+        return True
+def graphs_of(launch, per_epoch, score):
+    graphs = Graphs(None, None, per_epoch, score)
+    graphs._recorded = Recorded()
+    graphs._recorded.launch = launch
     graphs.recording, graphs._stream = True, SimpleNamespace(sync=lambda: done.append("waited"))
     return graphs
+for per_epoch, score, position, steps in (70, None, 69, 143), (600, "scored", 599, 603), (9, "scored", 2, 80):
+    done = []
+    graphs_of(done.append, per_epoch, score).run(position, steps, lambda: done.append("meanwhile"))
+    print(*done)
 done = []
-graphs_of(done.append).run([2, 70, 70, 1], lambda: done.append("meanwhile"))
-print(*done)
-done = []
-def interrupted(n):
+def interrupted(part):
     if done:
         raise KeyboardInterrupt
-    done.append(n)
+    done.append(part)
 try:
-    graphs_of(interrupted).run([9], lambda: done.append("meanwhile"))
+    graphs_of(interrupted, 100, None).run(0, 9, lambda: done.append("meanwhile"))
 except KeyboardInterrupt:
     print(*done)
 """
-    every, interrupted = python(code, NUMBA_ENABLE_CUDASIM="1")[0].splitlines()
-    assert every.split() == ["1", "1", "64", "4", "1", "1", "64", "4", "1", "1", "1", "meanwhile", "waited"]
-    assert interrupted.split() == ["4", "waited"]
+    lines = python(code, NUMBA_ENABLE_CUDASIM="1")[0].splitlines()
+    assert [line.split() for line in lines] == [
+        # 0: steps, 1: whole epochs, 2: a score; and how many
+        ["0-1", "1-1", "1-1", "0-1", "0-1", "meanwhile", "waited"],
+        ["0-1", "2-1", *["0-64"] * 9, *["0-16"], "0-4", "0-4", "2-1", "0-1", "0-1", "meanwhile", "waited"],
+        ["0-4", "0-1", "0-1", "0-1", "2-1", "1-4", "1-4", "0-1", "meanwhile", "waited"],
+        ["0-4", "waited"],
+    ]
+
+
+@needs_numba_cuda
+def test_chunks_of_several_epochs(python: Python) -> None:
+    """Their orders and scores are those of steps that run one by one, wherever the ring of orders ends."""
+    code = """
+import sys, numpy as np, fastnn as fnn
+from fastnn.cuda import engine
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((7, 3)).astype(np.float32), np.arange(7) % 2
+def trained(device, most, chunks, shuffle):
+    engine.MOST_ORDERS = most
+    net = fnn.Network([3, 2], seed=3, device=device)
+    Runner = net.start_training(None)
+    runner = Runner(
+        net.architecture, net.storage, (x, y), loss="cross_entropy", optimizer=fnn.SGD(0.1), batch=3, shuffle=shuffle,
+        validation=(x[:5], y[:5]), first_epoch=4,
+    )
+    runner.prepare()
+    found = [runner.run(steps, 0.1) for steps in chunks]
+    return [np.concatenate([getattr(f, part) for f in found]) for part in ("losses", "hits", "rows", "validation")], net
+for shuffle in (True, False):
+    expected, one = trained("cuda", 7, [1] * 17, shuffle)
+    cpu = trained("cpu", 7, [17], shuffle)[0]
+    assert all(np.allclose(a, b, rtol=1e-5) for a, b in zip(expected, cpu)) and expected[3].shape == (5, 2)
+    for most, chunks in (21, [17]), (14, [2, 11, 4]), (2**20, [8, 9]):
+        found, net = trained("cuda", most, chunks, shuffle)
+        assert all((a == b).all() for a, b in zip(expected, found)) and (one.parameters == net.parameters).all()
+print("the same")
+"""
+    assert python(code, NUMBA_ENABLE_CUDASIM="1")[0].strip() == "the same"
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

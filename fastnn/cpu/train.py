@@ -215,6 +215,13 @@ def fill_order(order, seed, epoch):
 
 
 @kernel
+def fill_orders(orders, seed, epoch):
+    """The same of `epoch` and those behind it, a row each."""
+    for e in range(len(orders)):
+        shuffle(orders[e], seed, epoch + e)
+
+
+@kernel
 def describe(values, start, rows, width, stride, low_end, high_end, counts, summary):
     """Histogram and summary of rows x width values from values[start], rows `stride` apart.
 

@@ -28,7 +28,7 @@ class Batches:
     """A network on the device and the rows of a data set that go through it in batches.
 
     Its arrays come from `take`. `parameters` is the device's array; `inputs` (n, fan_in) and `targets` are checked
-    arrays of the host; `slots` is how many batches' losses there is room for.
+    arrays of the host; `slots` is how many batches' losses there is room for, `orders` how many epochs' orders.
     """
 
     # Partial sums of the gradient where the row phase leaves them, and the rows that each is over at once: see `fused`.
@@ -36,7 +36,7 @@ class Batches:
 
     def __init__(
         self, take: Take, architecture: Architecture, parameters: Any, inputs: np.ndarray, targets: np.ndarray,
-        batch: int, *, loss: str, slots: int, training: bool = False,
+        batch: int, *, loss: str, slots: int, orders: int = 1, training: bool = False,
     ) -> None:  # fmt: skip
         F = architecture.F
         self.architecture, self.F, self.parameters, self.batch = architecture, F, parameters, batch
@@ -45,9 +45,10 @@ class Batches:
         self.table, self.slopes = take.copy(self.layout.table), take.copy(self.layout.slopes)
         self.edges, self.scales = take.copy(self.layout.edges), take.copy(self.layout.scales)
         self.inputs, self.targets = take.copy(inputs.reshape(-1)), take.copy(targets.reshape(-1).astype(F, copy=False))
-        self.order = take.copy(np.arange(self.samples, dtype=np.uint32))
+        self.order = take.copy(np.resize(np.arange(self.samples, dtype=np.uint32), orders * self.samples))
         self.buffer = take.empty(self.layout.size, F)
         self.losses, self.hits = take.empty(slots * batch, F), take.empty(slots * batch, F)
+        self._orders = orders
         self._counts, self._sums = take.empty(slots, np.uint32), take.empty((slots, 2), F)
         self.space = take.empty(2 * batch, F)
         self._state = np.zeros(phases.WORDS, np.uint64)
@@ -76,14 +77,18 @@ class Batches:
         self._head = head.rows(F, loss, head.height(F, self.batch)) if ends else None
         self._take, self._lose = phases.take(F), phases.lose(F, loss)
 
-    def follow(self, order: np.ndarray) -> None:
-        """Take the rows of the data set in this `order`, which may leave some out."""
-        self._state[phases.SAMPLES] = len(order)
-        self.order[: len(order)].copy_to_device(order.astype(np.uint32))
+    def follow(self, orders: np.ndarray, place: int = 0) -> None:
+        """Take the rows of the data set in these `orders` (epochs, n), which may leave some out: `place` is the number
+        of the first of them among those that there is room for, and behind the last of these comes number 0."""
+        epochs, n = orders.shape
+        self._state[[phases.SAMPLES, phases.STRIDE, phases.END]] = n, n if self._orders > 1 else 0, self._orders * n
+        self.order[place * n : (place + epochs) * n].copy_to_device(orders.reshape(-1).astype(np.uint32))
 
-    def seek(self, position: int, slot: int, step: int) -> None:
-        """The next batches are from `position` of the epoch, their results go to `slot`, and step is `step`."""
+    def seek(self, position: int, slot: int, step: int, order: int = 0) -> None:
+        """The next batches are from `position` of the epoch whose order is number `order`, their results go to `slot`,
+        and step is `step`."""
         self._state[[phases.POSITION, phases.SLOT, phases.STEP]] = position, slot, step
+        self._state[phases.ORDER] = np.uint64(order) * self._state[phases.STRIDE]
         self.state.copy_to_device(self._state)
 
     def rows(self, s: int, stream: Any = 0) -> None:
@@ -173,12 +178,28 @@ class Batches:
         losses, hits = self._sums[:count].copy_to_host().astype(np.float64).T
         return losses, hits
 
+    @property
+    def blocks(self) -> int:
+        """How many batches all rows are."""
+        return -(-self.samples // self.batch)
+
+    def score_all(self, stream: Any = 0) -> None:
+        """Losses and hits of all rows go to the next slots, and those of the next time behind them."""
+        self._score_once(stream)
+        phases.advance[1, 1, stream](self.state, np.uint64(self.blocks))
+
+    def scores(self, times: int) -> list[tuple[float, float]]:
+        """Mean loss of all rows, and how many are predicted right, of each of the `times` that they were scored."""
+        rows = np.minimum(self.batch, self.samples - np.arange(self.blocks) * self.batch)
+        losses, hits = (part.reshape(times, -1) for part in self.results(np.tile(rows, times)))
+        return [(float(one.sum() / self.samples), float(right.sum())) for one, right in zip(losses, hits, strict=True)]
+
     def score(self) -> tuple[float, float]:
         """Mean loss of all rows, and how many are predicted right."""
-        blocks = -(-self.samples // self.batch)
         self.seek(0, 0, 0)
-        for b in range(blocks):
-            self.losses_of(b)
-        rows = np.minimum(self.batch, self.samples - np.arange(blocks) * self.batch)
-        losses, hits = self.results(rows)
-        return float(losses.sum() / self.samples), float(hits.sum())
+        self._score_once()
+        return self.scores(1)[0]
+
+    def _score_once(self, stream: Any = 0) -> None:
+        for b in range(self.blocks):
+            self.losses_of(b, stream)

@@ -7,6 +7,7 @@ stays on the device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = ["Runner", "compiled"]
 
 MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
 MOST_STEPS = 4096
+MOST_ORDERS = 2**20  # samples of which the order is found ahead, if an epoch has not more
 
 
 class Runner(BaseRunner):
@@ -49,21 +51,34 @@ class Runner(BaseRunner):
         self._taken = self.taken(self.batch)
         self._slots = max(1, min(MOST_STEPS, MOST_RESULTS // self._taken))
         layout.check_sizes(*data, *(validation or ()), self.parameters)
+        self._ahead = self._epochs_ahead(validation)
+        # A ring, twice as long: the orders of the next epochs are found while the GPU trains by those before.
+        count = 2 * self._ahead if self.shuffle else 1
+        self._orders = np.resize(np.arange(self.samples, dtype=np.int64), (count, self.samples))
+        self._found, self._sent = [-1] * count, [-1] * count  # of which epochs the orders are, here and on the device
+        layout.check_sizes(self._orders)
         self._mask = plan.mask(sizes, architecture.masks, architecture.loops)
         self._changed: Any = None
         allocated("training", lambda take: self._take(take, data, validation, loss))
         self._prepare_change()
-        self._order = np.arange(self.samples, dtype=np.int64)
-        self._later = self._order.copy()
-        self._epoch_there = self._epoch_later = -1  # whose order is on the device, and in `_later`
+
+    def _epochs_ahead(self, validation: tuple[np.ndarray, np.ndarray] | None) -> int:
+        """In how many epochs the steps may be that are launched at once."""
+        ahead = -(-self._slots // self.per_epoch) + 1
+        if self.shuffle:
+            ahead = min(ahead, min(MOST_ORDERS, (layout.MOST - 1) // 2) // self.samples)
+        if validation is not None:
+            rows = evaluated(self.architecture, validation[0])
+            ahead = min(ahead, MOST_RESULTS // (-(-len(validation[0]) // rows) * rows))
+        return max(1, ahead)
 
     def taken(self, rows: int) -> int:
         """How many of a batch's `rows` go through the network here."""
         return rows
 
-    def turn(self) -> np.ndarray:
-        """The samples that go through it here, in the order of the epoch."""
-        return self._order
+    def turn(self, order: np.ndarray) -> np.ndarray:
+        """The samples that go through it here, in the order of an epoch."""
+        return order
 
     @property
     def _apart(self) -> bool:
@@ -80,13 +95,14 @@ class Runner(BaseRunner):
         self._norms = take.empty((chunks_of(size), 2), F)
         self._mask_there = take.copy(self._mask if self._mask.size else np.ones(1, np.uint8))
         self.batches: Batches = batches(
-            take, architecture, self._parameters, *data, self._taken, loss=loss, slots=self._slots, training=True
-        )
+            take, architecture, self._parameters, *data, self._taken, loss=loss, slots=self._slots,
+            orders=len(self._orders), training=True,
+        )  # fmt: skip
         self._scored: Batches | None = None
         if validation is not None:
             rows = evaluated(architecture, validation[0])
-            blocks = -(-len(validation[0]) // rows)
-            self._scored = batches(take, architecture, self._parameters, *validation, rows, loss=loss, slots=blocks)
+            slots = -(-len(validation[0]) // rows) * self._ahead
+            self._scored = batches(take, architecture, self._parameters, *validation, rows, loss=loss, slots=slots)
         self._make_change, self._grid, self._reads = self._take_change(take)
 
     def _take_change(self, take: Take) -> tuple[Any, Any, tuple[Any, ...]]:
@@ -111,12 +127,17 @@ class Runner(BaseRunner):
         if self.optimizer is not None:
             self._change: Any = self._make_change(self.optimizer.name, self.slots)
             self._clip = float(self.optimizer.clip)
-        self._graphs = Graphs(self._launch, self.batches.state)
+        score = None if self._scored is None else self._scored.score_all
+        self._graphs = Graphs(self._launch, self.batches.state, self.per_epoch, score)
 
     def prepare(self) -> None:
         """Compile all that this runner calls, before anything is timed; what it computes is thrown away."""
+        train.fill_orders(self._orders[:0], self.architecture.seed, 0)
         with guarded("its kernels were compiled"):
             self.send()
+            if self._scored is not None:
+                self._scored.seek(0, 0, 0)
+                self._scored.losses_of(0)
             self.batches.seek(0, 0, 0)
             self._launch(0, gradient=True)
             self.batches.results(self._rows(1))
@@ -157,23 +178,19 @@ class Runner(BaseRunner):
         rows = self._rows(steps)
         done = 0
         while done < steps:
-            pieces = self._pieces(steps - done)
-            self._aim(done)
-            self._graphs.run(pieces, self._look_ahead)
-            self.step, done = self.step + sum(pieces), done + sum(pieces)
-            if self._scored is not None and self.step % self.per_epoch == 0:
-                validation.append(self._scored.score())
+            # As many as wait for nothing: the first epoch may be over in part.
+            some = min(steps - done, self.steps_left_in_epoch + (self._ahead - 1) * self.per_epoch)
+            position = self.step % self.per_epoch
+            self._aim(done, some)
+            if self._scored is not None:
+                self._scored.seek(0, 0, 0)
+            self._graphs.run(position, some, partial(self._look_ahead, some))
+            self.step, done = self.step + some, done + some
+            ended = (position + some) // self.per_epoch
+            if self._scored is not None and ended:
+                validation.extend(self._scored.scores(ended))
         losses, hits = self.batches.results(rows)
         return Result(losses / rows, hits, rows, np.zeros((0, 2)), False)
-
-    def _pieces(self, steps: int) -> list[int]:
-        """How many steps there are of each epoch in the next `steps`, or in as many of them as wait for no other order
-        and no score."""
-        first = min(steps, self.steps_left_in_epoch)
-        if self.shuffle or self._scored is not None:
-            return [first]
-        epochs, left = divmod(steps - first, self.per_epoch)
-        return [first, *[self.per_epoch] * epochs, *[left] * (left > 0)]
 
     def _table(self, steps: int, rate: float) -> np.ndarray:
         assert self.optimizer is not None
@@ -181,29 +198,48 @@ class Runner(BaseRunner):
             table: np.ndarray = self.optimizer.coefficients(self.step + 1, steps, rate).astype(self.architecture.F)
         return table
 
-    def _aim(self, slot: int) -> None:
-        """Make the next step the first of those that are launched, its results to go to `slot`."""
-        epoch = (self.first + self.step) // self.per_epoch
-        if epoch != self._epoch_there and (self.shuffle or self._epoch_there < 0):
-            before, self._epoch_there = self._epoch_there, -1  # until it is there: Ctrl-C may come first
+    def _aim(self, slot: int, steps: int = 1) -> None:
+        """Make the next step the first of the `steps` that are launched, its results to go to `slot`."""
+        epochs = self._epochs(steps)
+        self._find(epochs)
+        for begin, end, _ in self._missing(epochs, self._sent):
+            self._sent[begin:end] = [-1] * (end - begin)  # until they are there: Ctrl-C may come first
+            self.batches.follow(np.stack([self.turn(order) for order in self._orders[begin:end]]), begin)
+            self._sent[begin:end] = self._found[begin:end]
+        self.batches.seek(self.step % self.per_epoch, slot, self.draw, epochs[0] % len(self._orders))
+
+    def _epochs(self, steps: int) -> range:
+        """The epochs of the next `steps` steps whose orders they need; 0 for all where nothing is shuffled."""
+        if not self.shuffle:
+            return range(1)
+        begin = self.first + self.step
+        return range(begin // self.per_epoch, (begin + steps - 1) // self.per_epoch + 1)
+
+    def _missing(self, epochs: range, there: list[int]) -> Iterator[tuple[int, int, int]]:
+        """Runs of places in the ring that lack orders of `epochs`: where they begin and end, and the first epoch."""
+        lacking = [epoch for epoch in epochs if there[epoch % len(there)] != epoch]
+        while lacking:
+            first, begin = lacking[0], lacking[0] % len(there)
+            count = 1
+            while count < len(lacking) and lacking[count] == first + count and begin + count < len(there):
+                count += 1
+            yield begin, begin + count, first
+            lacking = lacking[count:]
+
+    def _find(self, epochs: range) -> None:
+        """Find the orders of `epochs`."""
+        for begin, end, first in self._missing(epochs, self._found):
+            self._found[begin:end] = [-1] * (end - begin)
             if self.shuffle:
-                self._shuffle(epoch)
-                self._order, self._later, self._epoch_later = self._later, self._order, before
-            self.batches.follow(self.turn())
-            self._epoch_there = epoch
-        self.batches.seek(self.step % self.per_epoch, slot, self.draw)
+                train.fill_orders(self._orders[begin:end], self.architecture.seed, first)
+            self._found[begin:end] = range(first, first + end - begin)
 
-    def _look_ahead(self) -> None:
-        """Find the next epoch's order while the GPU trains: for a million samples it takes 66 ms."""
+    def _look_ahead(self, steps: int) -> None:
+        """Find the orders of the epochs behind the next `steps` steps while the GPU trains: for a million samples it
+        takes 66 ms."""
         if self.shuffle:
-            self._shuffle((self.first + self.step) // self.per_epoch + 1)
-
-    def _shuffle(self, epoch: int) -> None:
-        """The order of an epoch goes to `_later`."""
-        if self._epoch_later != epoch:
-            self._epoch_later = -1
-            train.fill_order(self._later, self.architecture.seed, epoch)
-            self._epoch_later = epoch
+            now = self._epochs(steps)
+            self._find(range(now.stop, now.stop + len(now)))
 
     def _launch(self, s: int, stream: Any = 0, *, gradient: bool = False) -> None:
         """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""

@@ -7,7 +7,7 @@ and then launched together, over and over: what changes from step to step is in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,52 +15,83 @@ import numpy as np
 from fastnn.cuda import phases
 from fastnn.cuda.target import SIMULATED, cuda
 
-LENGTHS = (64, 16, 4, 1)  # steps of a graph
+LENGTHS = (64, 16, 4, 1)  # steps of a graph, or epochs
+# Short epochs go into one graph: at each call of the driver another thread, such as a UI's, may take Python's lock, and
+# keep it for 5 ms. With more steps than these nothing is gained, and recording them takes 20 ms.
+MOST_STEPS = 512
+STEPS, EPOCHS, SCORE = range(3)  # of what a graph has some
 log = logging.getLogger(__name__)
 
 
 class Graphs:
-    """Runs steps that `launch(s, stream)` launches; `state` is the device's array that counts them."""
+    """Runs steps that `launch(s, stream)` launches; `state` is the device's array that counts them.
 
-    def __init__(self, launch: Callable[..., None], state: Any) -> None:
-        self._launch, self._state = launch, state
-        self._recorded: dict[int, Any] = {}
+    An epoch has `per_epoch`; behind each of them comes what `score(stream)` launches, if anything.
+    """
+
+    def __init__(
+        self, launch: Callable[..., None], state: Any, per_epoch: int, score: Callable[..., None] | None
+    ) -> None:
+        self._launch, self._state, self._per_epoch, self._score = launch, state, per_epoch, score
+        self._recorded: dict[tuple[int, int], Any] = {}
         self._stream: Any = None
         self.recording = not SIMULATED  # whether graphs are used; the simulator has none
 
-    def run(self, pieces: Sequence[int], meanwhile: Callable[[], None]) -> None:
-        """Run `pieces` of so many steps, each within an epoch, from where the state is; returns when they are done.
+    def run(self, position: int, steps: int, meanwhile: Callable[[], None]) -> None:
+        """Run `steps` steps from where the state is, number `position` of an epoch; returns when they are done.
 
         `meanwhile` is called when the GPU has been given all of them.
         """
+        plan = list(self._plan(position, steps))
         if self.recording:
             try:
-                for length in LENGTHS:
-                    if max(pieces) >= length and length not in self._recorded:
-                        self._recorded[length] = self._record(length)
+                for part in plan:
+                    if part not in self._recorded:
+                        self._recorded[part] = self._record(*part)
             except Exception as reason:  # noqa: BLE001  a way to go faster, never the only one
                 log.warning("steps are launched one by one: %s", reason)
                 self.recording = False
         if not self.recording:
-            for steps in pieces:
-                for s in range(steps):
-                    self._launch(s)
-                phases.advance[1, 1](self._state, np.uint64(steps))
+            for part in plan:
+                self._launch_all(*part, 0)
             meanwhile()
             return
         cuda.synchronize()  # the graphs' stream does not wait for what was copied on the default one
         try:
-            for steps in pieces:
-                left = steps
-                for length in LENGTHS:
-                    for _ in range(left // length):
-                        self._recorded[length].launch(self._stream)
-                    left %= length
+            for part in plan:
+                self._recorded[part].launch(self._stream)
             meanwhile()
         finally:  # after Ctrl-C, too: what is brought back then goes by the default stream, which waits for no other
             self._stream.sync()
 
-    def _record(self, length: int) -> Any:
+    def _plan(self, position: int, steps: int) -> Iterator[tuple[int, int]]:
+        """The graphs that make up the next `steps` steps, in their order."""
+        first = min(steps, -position % self._per_epoch)
+        epochs, rest = divmod(steps - first, self._per_epoch)
+        yield from _parts(STEPS, first)
+        if first and position + first == self._per_epoch and self._score is not None:
+            yield SCORE, 1
+        if self._per_epoch <= MOST_STEPS:
+            yield from _parts(EPOCHS, epochs, MOST_STEPS // self._per_epoch)
+        else:
+            for _ in range(epochs):
+                yield from _parts(STEPS, self._per_epoch)
+                if self._score is not None:
+                    yield SCORE, 1
+        yield from _parts(STEPS, rest)
+
+    def _launch_all(self, what: int, count: int, stream: Any) -> None:
+        """Launch `count` steps or epochs, or scores."""
+        for _ in range(count if what == EPOCHS else 1):
+            if what != SCORE:
+                steps = self._per_epoch if what == EPOCHS else count
+                for s in range(steps):
+                    self._launch(s, stream)
+                phases.advance[1, 1, stream](self._state, np.uint64(steps))
+            if what != STEPS and self._score is not None:
+                self._score(stream)
+
+    def _record(self, what: int, count: int) -> Any:
         from cuda.core import Device
 
         device = Device()
@@ -72,10 +103,16 @@ class Graphs:
         builder = device.create_graph_builder()
         builder.begin_building()
         try:
-            for s in range(length):
-                self._launch(s, builder)
-            phases.advance[1, 1, builder](self._state, np.uint64(length))
+            self._launch_all(what, count, builder)
             return builder.end_building().complete()
         except BaseException:
             builder.close()  # ends the recording: until then the GPU cannot be waited for
             raise
+
+
+def _parts(what: int, count: int, most: int = LENGTHS[0]) -> Iterator[tuple[int, int]]:
+    """Graphs of `count` in all, of `most` at most each; their sizes are few, so that each is recorded once."""
+    for length in LENGTHS:
+        if length <= most:
+            yield from [(what, length)] * (count // length)
+            count %= length

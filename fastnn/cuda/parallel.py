@@ -65,11 +65,11 @@ class Runner(Shared, engine.Runner):
         begin, end = self.share(rows)
         return end - begin
 
-    def turn(self) -> np.ndarray:
+    def turn(self, order: np.ndarray) -> np.ndarray:
         full = self.samples // self.batch * self.batch
         begin, end = self.share(self.batch)
         last = slice(*(full + row for row in self.share(self.samples - full)))
-        return np.concatenate([self._order[:full].reshape(-1, self.batch)[:, begin:end].ravel(), self._order[last]])
+        return np.concatenate([order[:full].reshape(-1, self.batch)[:, begin:end].ravel(), order[last]])
 
     @property
     def _apart(self) -> bool:

@@ -7,9 +7,9 @@ run-time data: one compile serves every architecture, as on the CPU.
 
 Arrays: `parameters` F (P,) flat: weight (I, O) and bias (O,) of each layer in turn; `inputs` F (n * sizes[0],);
 `buffer` F: outputs and deltas of a batch; `table` uint32 (L, FIELDS); `slopes` F (L,); `edges` uint64 (L,) and
-`scales` F (L,): the dropout of what each layer reads; `order` uint32 (n,): the samples in the order of training;
-`state` uint64 (WORDS,); `targets` F: labels (n,) or numbers (n * `target_row`,); `losses` and `hits` F: of each row,
-for whole batches.
+`scales` F (L,): the dropout of what each layer reads; `order` uint32 (E * n,): the samples in the order of training,
+of one epoch or more; `state` uint64 (WORDS,); `targets` F: labels (n,) or numbers (n * `target_row`,); `losses` and
+`hits` F: of each row, for whole batches.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ FIELDS = 9
 IN, OUT, WEIGHT, GATHERED, READ, WROTE, NEXT, DELTA, CODE = range(FIELDS)
 
 # POSITION: the batch's number in the epoch; SLOT: where its results go, in batches; STEP: steps of the run before.
-# All three are those of s = 0.
-WORDS = 6
-POSITION, SLOT, STEP, BATCH, SAMPLES, SEED = range(WORDS)
+# All three are those of s = 0. ORDER: where the epoch's order begins; STRIDE: how far behind it is that of the next,
+# which begins again at 0 when all END numbers are used.
+WORDS = 9
+POSITION, SLOT, STEP, BATCH, SAMPLES, SEED, ORDER, STRIDE, END = range(WORDS)
 
 # A row of `matrices`, for the gradient x^T dz of a matrix of weights: the columns of x and of dz, where the weights and
 # their bias (NOWHERE: they have none) begin among the parameters, and x and dz in the buffer. Both have `lines` runs of
@@ -55,7 +56,7 @@ U = np.uint32
 def batch_of(state, s):
     """The place in `order` where the batch of step s begins, and how many rows it has."""
     first = (state[POSITION] + s) * state[BATCH]
-    return U(first), U(min(state[BATCH], state[SAMPLES] - first))
+    return U(state[ORDER] + first), U(min(state[BATCH], state[SAMPLES] - first))
 
 
 # ---- a tile, and an input --------------------------------------------------------------------------------------------
@@ -268,3 +269,6 @@ def advance(state, steps):
         state[word] += steps
     if state[POSITION] * state[BATCH] >= state[SAMPLES]:
         state[POSITION] = 0
+        state[ORDER] += state[STRIDE]
+        if state[ORDER] >= state[END]:
+            state[ORDER] = 0
