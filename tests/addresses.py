@@ -4,9 +4,10 @@
 
 The host's side is the engine's, and so are tiles, grids and kernels, for a GPU and not for the simulator. An array
 raises where a place is outside it (NumPy takes a negative one from its end), a vector of 16 bytes where it does not
-begin at a multiple of them, an unsigned number where it does not fit into 32 bits. Of each launch the blocks at the
-corners of the grid run, and of each of them the first and the last thread and of the others one in EVERY. Formulas are
-left out. Prints how many threads ran.
+begin at a multiple of them, an unsigned number where it does not fit into 32 bits. So does a kernel that graphs may
+hold if it does not wait for the end of the launch before, or writes, or reads what that one wrote, before it waits.
+Of each launch the blocks at the corners of the grid run, and of each of them the first and the last thread and of the
+others one in EVERY. Formulas are left out. Prints how many threads ran.
 """
 
 from __future__ import annotations
@@ -33,10 +34,15 @@ APART = 32 * 1009  # numbers between the arrays of a buffer
 
 
 class Memory:
-    """An array, or a part of one from `start` on, of which every place is checked; if it is in `regions`, too."""
+    """An array, or a part of one from `start` on, of which every place is checked; if it is in `regions`, too.
 
-    def __init__(self, array: np.ndarray, start: int = 0, regions: Regions | None = None) -> None:
-        self.regions = regions
+    One on the device has a `record` of what is done with it.
+    """
+
+    def __init__(
+        self, array: np.ndarray, start: int = 0, regions: Regions | None = None, record: Record | None = None
+    ) -> None:
+        self.regions, self.record = regions, record
         self.array, self.start, self.size, self.shape, self.dtype = array, start, array.size, array.shape, array.dtype
 
     def _checked(self, place: Any) -> Any:
@@ -53,11 +59,15 @@ class Memory:
             begin, end = last.start or 0, most if last.stop is None else last.stop
             if not 0 <= begin <= end <= most:
                 raise IndexError(f"places {begin} to {end} of {most}")
-            return Memory(self.array[place], self.start + begin, self.regions)
+            return Memory(self.array[place], self.start + begin, self.regions, self.record)
+        if self.record is not None:
+            self.record.read()
         found = self.array[self._checked(place)]
-        return Memory(found) if isinstance(found, np.ndarray) else found.item()
+        return Memory(found, record=self.record) if isinstance(found, np.ndarray) else found.item()
 
     def __setitem__(self, place: Any, number: Any) -> None:
+        if self.record is not None:
+            self.record.write()
         self.array[self._checked(place)] = number
 
     def __len__(self) -> int:
@@ -73,6 +83,22 @@ class Memory:
             return self.array.copy()
         into[...] = self.array
         return into
+
+
+class Record:
+    """Which launch was the last to write an array."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu, self.written = gpu, 0
+
+    def read(self) -> None:
+        if not self.gpu.waited and self.written == self.gpu.launches - 1:
+            raise IndexError("what the launch before wrote is read before its end")
+
+    def write(self) -> None:
+        if not self.gpu.waited:
+            raise IndexError("an array is written before the end of the launch before")
+        self.written = self.gpu.launches
 
 
 class Local(dict[Any, Any]):
@@ -93,6 +119,7 @@ class Gpu:
 
     def __init__(self, every: int) -> None:
         self.every, self.threads, self.buffers = every, 0, dict[Any, Regions]()
+        self.launches, self.waited = 1, True
         self.threadIdx, self.blockIdx, self.blockDim, self.gridDim = (SimpleNamespace(x=0, y=0) for _ in range(4))
         self.shared, self.local = SimpleNamespace(array=self._shared), SimpleNamespace(array=self._local)
         self.atomic = SimpleNamespace(add=self._add)
@@ -115,16 +142,20 @@ class Gpu:
 
     threadfence = synchronize = syncthreads
 
+    def wait(self) -> None:
+        self.waited = True
+
     def device_array(self, shape: Any, kind: Any) -> Memory:
-        return Memory(np.zeros(shape, kind), regions=self.buffers.get(shape))
+        return Memory(np.zeros(shape, kind), regions=self.buffers.get(shape), record=Record(self))
 
     def to_device(self, array: np.ndarray) -> Memory:
-        return Memory(array.copy())
+        return Memory(array.copy(), record=Record(self))
 
     def kernel(self, threads: int, *made_from: Any, blocks: int = 2) -> Any:
         return lambda function: Kernel(self, function, threads)
 
-    def launch(self, function: Any, grid: Any, threads: int, arguments: tuple[Any, ...]) -> None:
+    def launch(self, function: Any, grid: Any, threads: int, in_graphs: bool, arguments: tuple[Any, ...]) -> None:
+        self.launches += 1
         across = (*grid, 1) if isinstance(grid, tuple) else (grid, 1)
         self.gridDim.x, self.gridDim.y, self.blockDim.x = *across[:2], threads
         for block in itertools.product(*({0, size - 2, size - 1} - {-1} for size in across[:2])):
@@ -132,8 +163,11 @@ class Gpu:
             self._block: dict[Any, Memory] = {}
             for thread in sorted({*range(0, threads, self.every), threads - 1}):
                 self.threadIdx.x, self.multiplied, self.threads = thread, set(), self.threads + 1
+                self.waited = not in_graphs
                 try:
                     function(*arguments)
+                    if not self.waited:
+                        raise IndexError("no wait for the end of the launch before")
                 except (IndexError, KeyError, OverflowError, TypeError) as reason:
                     where = f"{function.__name__}, grid {grid}, block {block}, thread {thread}"
                     raise type(reason)(f"{reason}; {where}") from reason
@@ -144,9 +178,9 @@ class Kernel:
         self._gpu, self._function, self._threads = gpu, function, threads
 
     def __getitem__(self, launch: Any) -> Any:
-        grid, threads = launch[:2]
+        grid, threads, *stream = launch  # what graphs record is launched on a stream
         assert threads == self._threads
-        return lambda *arguments: self._gpu.launch(self._function, grid, threads, arguments)
+        return lambda *arguments: self._gpu.launch(self._function, grid, threads, bool(stream), arguments)
 
 
 def stand_in(gpu: Gpu) -> None:
@@ -157,7 +191,7 @@ def stand_in(gpu: Gpu) -> None:
     target.device = target.plain = target.callee = lambda function: function  # type: ignore[assignment]
     target.meet = lambda: None
     from fastnn import losses
-    from fastnn.cuda import formulas, tensor, vectors
+    from fastnn.cuda import dependent, formulas, tensor, vectors
 
     V = vectors.BYTES // 4
 
@@ -193,6 +227,7 @@ def stand_in(gpu: Gpu) -> None:
     )  # fmt: skip
     vectors.commit, vectors.wait, vectors.kept = lambda: None, lambda groups: None, lambda x: x
     vectors.based = lambda array: array
+    dependent.await_previous = gpu.wait
     vectors.aligned = lambda array, row: array.start % V == 0 and row % V == 0
     tensor.rounded, tensor.multiply = lambda x: x, lambda *numbers: numbers[6:]
     tensor.thread_number = lambda: gpu.threadIdx.x

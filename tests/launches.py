@@ -6,8 +6,10 @@ Arrays are the host's and launches are noted; the host's side is the engine's, a
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +18,14 @@ from numba import cuda, typeof, types
 from numba.cuda import dispatcher
 
 import fastnn as fnn
-from fastnn.cuda import engine, memory, shapes, statistics, threadwise
+from fastnn.cuda import dependent, engine, graphs, memory, shapes, statistics, threadwise
 from fastnn.losses import LOSSES
 
 
 class Kernel(NamedTuple):
     dispatcher: Any
     signature: Any
+    recorded: bool = False  # in a graph
 
 
 class There:
@@ -46,6 +49,17 @@ class There:
         return self.array if into is None else into
 
 
+class Builder:
+    """What records a graph, and what it becomes."""
+
+    def begin_building(self) -> None: ...
+
+    def end_building(self) -> None: ...
+
+    def complete(self) -> Builder:
+        return self
+
+
 def kind(argument: Any) -> Any:
     """Numba's type of an argument."""
     if isinstance(argument, There):
@@ -57,7 +71,7 @@ def kind(argument: Any) -> Any:
 
 @contextmanager
 def noted() -> Iterator[dict[str, Kernel]]:
-    """Within: kernels that are launched are noted by their names, and nothing is done.
+    """Within: kernels that are launched, or recorded in graphs, are noted by their names, and nothing is done.
 
     Raises AssertionError where one is launched with arguments of other types than before.
     """
@@ -66,8 +80,10 @@ def noted() -> Iterator[dict[str, Kernel]]:
     def launched(kernel: Any, configuration: Any) -> Any:
         def note(*arguments: Any) -> None:
             signature = types.void(*map(kind, arguments))
-            first = found.setdefault(name(kernel), Kernel(kernel, signature)).signature
-            assert first == signature, f"{name(kernel)} is compiled twice: for {first}, and for {signature}"
+            first = found.setdefault(name(kernel), Kernel(kernel, signature))
+            assert first.signature == signature, f"{name(kernel)} is compiled twice: for {first}, and for {signature}"
+            if isinstance(configuration[-1], Builder):
+                found[name(kernel)] = first._replace(recorded=True)
 
         return note
 
@@ -76,6 +92,9 @@ def noted() -> Iterator[dict[str, Kernel]]:
         patch.setattr(cuda, "device_array", lambda shape, F: There(np.zeros(shape, F)))
         patch.setattr(engine, "MOST_STEPS", 4)
         patch.setattr(cuda, "synchronize", lambda: None)
+        gpu = SimpleNamespace(set_current=lambda: None, create_stream=lambda: None, create_graph_builder=Builder)
+        patch.setitem(sys.modules, "cuda.core", SimpleNamespace(Device=lambda: gpu))
+        patch.setattr(dependent, "OVERLAPPED", False)
         patch.setattr(memory, "room", lambda: 2**40)
         patch.setattr(dispatcher.CUDADispatcher, "__getitem__", launched)
         patch.setattr(shapes, "RECOVERED", False)
@@ -107,9 +126,10 @@ def training(F: type, layers: list[Any], batch: int, steps: int = 1, *, tf32: bo
 
 
 def step(*arguments: Any, **options: Any) -> Any:
-    """The launches of a training's start, and of a validation; its runner."""
+    """The launches of a training's start, of a graph, and of a validation; its runner."""
     runner = training(*arguments, **options)
     runner.prepare()
+    runner._graphs._record(graphs.EPOCHS, 1)
     runner._scored.score()
     return runner
 
@@ -140,8 +160,7 @@ def launches(F: type) -> dict[str, Kernel]:
         dropped = [fnn.Input(64), fnn.Dropout(0.2), fnn.Dense(200), fnn.Dense(100)]
         step(F, dropped, 64, optimizer=fnn.SGD(0.1, clip=1.0))
         runner = step(F, dropped, 64, optimizer=fnn.Adam(clip=1.0))
-        runner._graphs.recording = False
-        runner._graphs.run(0, 1, lambda: runner.update(0.1))
+        runner.update(0.1)
         statistics.describe(F, statistics.Block(runner._parameters, 0, 9, 9, 9), (0.0, 1.0), 8, columns=True)
         net = fnn.Network([4, 5, 3], dtype=np.dtype(F).name)
         rows = There(np.zeros((1, 1), F))

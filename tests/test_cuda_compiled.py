@@ -1,7 +1,7 @@
 """What the CUDA kernels compile to, which needs no GPU: no double precision in float32, no spills, few registers.
 
-The PTX is for compute capability 8.0 (A100); ptxas, where it is at hand, makes machine code of it for 8.0 and for
-9.0 (H100).
+The PTX is for compute capability 9.0 (H100), and without the calls of `dependent` for 8.0 (A100); ptxas, where it is at
+hand, makes machine code of both. A process can compile for one of them only: Numba keeps what device functions became.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from launches import launches, noted, training
 from numba import cuda, types
 
 import fastnn as fnn
-from fastnn.cuda import held, products, statistics, vectors
+from fastnn.cuda import dependent, held, products, statistics, vectors
 from fastnn.cuda.target import toolkit_missing
 
 if toolkit_missing() is not None:
@@ -57,6 +57,9 @@ A_TILE = 256  # bytes of local memory: a thread's 8 x 8 sums, which the end of a
 MOST_SHARED = 48 << 10  # bytes that a launch may have without asking
 
 LAUNCHED = {F: launches(F) for F in (np.float32, np.float64)}
+# Functions that are kernels of graphs. Others made from them may not be: gradients that nothing is updated by.
+RECORDED = {name.split()[0] for found in LAUNCHED.values() for name, kernel in found.items() if kernel.recorded}
+DEPENDENT = re.compile(r"^\s*griddepcontrol\.wait; griddepcontrol\.launch_dependents;$", re.MULTILINE)
 
 
 def test_every_kernel_is_among_them() -> None:
@@ -73,11 +76,11 @@ def compiled(F: type, name: str) -> str:
 
     before = dispatcher.get_current_device
     # The device functions that a kernel calls ask the GPU for its kind.
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(8, 0))
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
     try:
-        kernel, signature = LAUNCHED[F][name]
+        kernel, signature, _ = LAUNCHED[F][name]
         bounds = kernel.targetoptions["launch_bounds"]
-        ptx, _ = cuda.compile_ptx(kernel.py_func, signature, cc=(8, 0), launch_bounds=bounds)
+        ptx, _ = cuda.compile_ptx(kernel.py_func, signature, cc=(9, 0), launch_bounds=bounds)
     finally:
         dispatcher.get_current_device = before
     return str(ptx)
@@ -92,6 +95,11 @@ QUICK = {
     "change_tile small adam 2",
     "advance",
     "take_rows",
+    "turn_weights",
+    "measure_chunk",
+    "add_partial_sums None 0",
+    "update_chunk sgd 0",
+    "add_up",
 }
 
 
@@ -101,6 +109,10 @@ QUICK = {
 def test_single_precision(name: str, tmp_path: Path) -> None:
     ptx = compiled(np.float32, name)
     products, size = (re.findall(r"(tf32|thrice)-(\w+)", name) or [("", "")])[0]
+    if name.split()[0] in RECORDED:
+        assert early(ptx) == []
+    else:
+        assert "griddepcontrol" not in ptx
     assert ".entry" in ptx and [line for line in ptx.splitlines() if ".f64" in line] == []
     stack = 0 if name.startswith("all_steps") else A_TILE
     most = next((most for words, most in HOLDING.items() if name.startswith(words)), MOST_REGISTERS)
@@ -112,6 +124,38 @@ def test_single_precision(name: str, tmp_path: Path) -> None:
     elif size:
         assert "cp.async" not in ptx and "ld.global.v4" in ptx
     assert assemble(ptx, tmp_path, stack, SPILLED.get(name, 0)) <= most
+
+
+def early(ptx: str) -> list[str]:
+    """What a thread may come to before it has waited for the kernel before: its end, a call, and writes."""
+    lines = [line.strip() for line in ptx[ptx.index(".entry") :].splitlines()]
+    labels = {line[:-1]: i for i, line in enumerate(lines) if line.endswith(":")}
+    found, seen, ahead = [], set(), [0]
+    while ahead:
+        i = ahead.pop()
+        if i in seen or DEPENDENT.match(lines[i]):
+            continue
+        seen.add(i)
+        if re.search(r"\b(ret|exit|trap|brx|call|atom|red|st(?!\.(shared|local|param)))\b", lines[i].split("//")[0]):
+            found.append(lines[i])
+        branch = re.match(r"(@\S+\s+)?bra(?:\.uni)?\s+(\S+);", lines[i])
+        if branch:
+            ahead.append(labels[branch[2]])
+        if not re.match(r"(bra|ret)\b", lines[i]):
+            ahead.append(i + 1)
+    return found
+
+
+@pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
+def test_kernels_wait_for_the_one_before_where_they_may_start_early(cc: tuple[int, int]) -> None:
+    def waiting(x):  # type: ignore[no-untyped-def]
+        if x[0] > 0:
+            dependent.await_previous()
+        x[1] = 1
+
+    ptx, _ = cuda.compile_ptx(waiting, types.void(types.float32[::1]), cc=cc)
+    assert len(DEPENDENT.findall(ptx)) == ptx.count("griddepcontrol.wait") == (cc >= (9, 0))
+    assert any(line.startswith("st.global") for line in early(ptx))  # by the other way
 
 
 @cuda.jit
@@ -147,10 +191,10 @@ def assemble(ptx: str, folder: Path, stack: int, spilled: int = 0) -> int:
     thread's registers."""
     if shutil.which("ptxas") is None:
         pytest.skip("ptxas is not installed")
-    source = folder / "kernel.ptx"
-    source.write_text(ptx)
-    registers = []
-    for architecture in ("sm_80", "sm_90"):
+    source, registers = folder / "kernel.ptx", []
+    older = DEPENDENT.sub("", ptx).replace(".target sm_90", ".target sm_80")
+    for architecture, text in (("sm_80", older), ("sm_90", ptx)):
+        source.write_text(text)
         command = ["ptxas", "-v", f"-arch={architecture}", str(source), "-o", str(folder / "kernel.cubin")]
         report = subprocess.run(command, capture_output=True, text=True, check=False)
         assert report.returncode == 0, report.stderr

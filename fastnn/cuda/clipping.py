@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import weights
+from fastnn.cuda.dependent import await_previous
 from fastnn.cuda.memory import allocated
 from fastnn.cuda.phases import SLOT, THREADS
 from fastnn.cuda.reductions import CHUNK, chunks_of, tree
@@ -34,6 +35,7 @@ def measure(F: type) -> Any:
         values = cuda.shared.array(THREADS, kind)
         thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(CHUNK))
         end = U(min(begin + U(CHUNK), U(gradient.size)))
+        await_previous()
         top = zero
         for at in range(U(begin + thread), end, U(THREADS)):
             top = max(abs(gradient[at]), top)
@@ -64,7 +66,9 @@ def update(F: type, rule: str, slots: int) -> Any:
         g, old = cuda.local.array((1, 1), kind), cuda.local.array(3, kind)
         thread, begin = U(cuda.threadIdx.x), U(U(cuda.blockIdx.x) * U(CHUNK))
         end, chunks = U(min(begin + U(CHUNK), U(gradient.size))), U(sizes.shape[0])
-        factor = one
+        c, factor = coefficients[state[SLOT] + s], one
+        k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        await_previous()
         if clip > zero:
             top = zero
             for chunk in range(thread, chunks, U(THREADS)):
@@ -76,8 +80,6 @@ def update(F: type, rule: str, slots: int) -> Any:
                 squares += sizes[chunk, 1] * x * x
             factor = clip / (top * math.sqrt(total(values, thread, squares)) + tiny)  # torch.nn.utils.clip_grad_norm_
             factor = one if factor > one else factor
-        c = coefficients[state[SLOT] + s]
-        k = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         for at in range(U(begin + thread), end, U(THREADS)):
             g[0, 0] = gradient[at] * factor
             take(target, m, v, at, U(1), False, old, 0)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import fetch, formulas, held, partial_sums, row_loss
+from fastnn.cuda.dependent import await_previous
 from fastnn.cuda.fetch import Rows, Step
 from fastnn.cuda.held import Cut, padded
 from fastnn.cuda.phases import (
@@ -324,6 +325,7 @@ def rows(F: type, cut: Cut, loss: str, gradient: bool) -> Any:
             partial, s, first, batch,
         )  # fmt: skip
         mine = block * held.whole_lines(parameters.size)
+        await_previous()
         for m0 in range(U(block * U(height)), batch, U(U(cuda.gridDim.x) * U(height))):
             rows = Rows(U(m0), U(min(U(height), batch - m0)), mine, m0 != block * U(height))
             if edges[0] != none:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import phases
+from fastnn.cuda import dependent, phases
 from fastnn.cuda.target import SIMULATED, cuda
 
 LENGTHS = (64, 16, 4, 1)  # steps of a graph, or epochs
@@ -36,6 +36,7 @@ class Graphs:
         self._recorded: dict[tuple[int, int], Any] = {}
         self._stream: Any = None
         self.recording = not SIMULATED  # whether graphs are used; the simulator has none
+        self._overlapping = True  # until it fails
 
     def run(self, position: int, steps: int, meanwhile: Callable[[], None]) -> None:
         """Run `steps` steps from where the state is, number `position` of an epoch; returns when they are done.
@@ -100,11 +101,25 @@ class Graphs:
             self._stream = device.create_stream()
         phases.advance[1, 1](self._state, np.uint64(0))  # compiled now: nothing may be while launches are recorded
         cuda.synchronize()
+        if self._overlapping and dependent.applies():
+            try:
+                return self._built(device, what, count, overlapped=True)
+            except Exception as reason:  # as in `run`
+                if dependent.OVERLAPPED:
+                    raise
+                log.debug("kernels of graphs wait for each other: %s", reason)
+                self._overlapping = False
+        return self._built(device, what, count, overlapped=False)
+
+    def _built(self, device: Any, what: int, count: int, *, overlapped: bool) -> Any:
         builder = device.create_graph_builder()
         builder.begin_building()
         try:
             self._launch_all(what, count, builder)
-            return builder.end_building().complete()
+            builder.end_building()
+            if overlapped:
+                dependent.overlap(builder.graph_definition.handle)
+            return builder.complete()
         except BaseException:
             builder.close()  # ends the recording: until then the GPU cannot be waited for
             raise

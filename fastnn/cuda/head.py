@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas, row_loss
+from fastnn.cuda.dependent import await_previous
 from fastnn.cuda.head_block import (
     BESIDE,
     COLUMNS,
@@ -36,7 +37,7 @@ from fastnn.cuda.phases import BATCH, SEED, SLOT, STEP, batch_of
 from fastnn.cuda.row_loss import Row
 from fastnn.cuda.shapes import BLOCKS
 from fastnn.cuda.target import ALIGNED, cuda, device, kernel, meet, number
-from fastnn.cuda.vectors import commit, in_vector, load, wait
+from fastnn.cuda.vectors import aligned, commit, in_vector, load, wait
 
 WIDEST = 32  # units of the last layer
 TALLEST = 32  # bytes of a column of a block's rows
@@ -67,6 +68,11 @@ def _outputs(F: type, height: int) -> Any:
     @device
     def outputs(block, layer, shared):
         sums, sample = cuda.local.array(height, kind), sample_of(block, U(cuda.threadIdx.x))
+        # The launch before wrote no weights: where they are whole vectors they are on their way before it ends.
+        if not aligned(block.parameters[layer.weight :], layer.fan_in * layer.width):
+            await_previous()
+        weights(block, layer, shared, U(0), U(min(shared.terms, layer.fan_in)))
+        await_previous()
         n0 = U(0)
         while n0 < layer.width:
             for r in range(height):
@@ -75,11 +81,12 @@ def _outputs(F: type, height: int) -> Any:
             if c < layer.width:  # on its way during the product
                 bias = block.parameters[U(layer.weight + layer.fan_in * layer.width + c)]
             while k0 < layer.fan_in:
-                there = U(min(shared.terms, U(layer.fan_in - k0)))
-                weights(block, layer, shared, k0, there)
+                there, first = U(min(shared.terms, U(layer.fan_in - k0))), k0 == U(0) and n0 == U(0)
+                if not first:
+                    weights(block, layer, shared, k0, there)
                 inputs(block, layer, shared, k0, there)
                 commit()
-                if k0 == U(0) and n0 == U(0):
+                if first:
                     targets(block, shared, sample)
                 commit()
                 wait(1)  # for the factors; targets arrive during the product
@@ -295,6 +302,7 @@ def rows(F: type, loss: str, height: int) -> Any:
         layer, before = layer_of(table, slopes, last, begin), layer_of(table, slopes, U(last - U(1)), begin)
         (first, batch), slot, drops = batch_of(state, s), (state[SLOT] + s) * state[BATCH], edges[last] != none
         if begin >= batch:
+            await_previous()
             return
         block = Block(
             parameters, targets, target_row, buffer, edges, scales, order, state, losses, hits, last, s, first, batch,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import fetch, held, weights
+from fastnn.cuda.dependent import await_previous
 from fastnn.cuda.held import Cut
 from fastnn.cuda.phases import IN, OUT, SLOT, WEIGHT, batch_of
 from fastnn.cuda.target import SIMULATED, cuda, device, kernel, number
@@ -133,6 +134,7 @@ def add(F: type, rule: str | None, slots: int) -> Any:
         at, share = U(U(cuda.blockIdx.x) * U(COLUMNS) + thread % U(COLUMNS)), U(thread // U(COLUMNS))
         numbers = held.whole_lines(target.size)
         count = U(min(U(partial.size) // numbers, (batch_of(state, s)[1] + rows - U(1)) // rows))
+        await_previous()
         total = zero
         if at < U(target.size):
             p = share

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas
+from fastnn.cuda.dependent import await_previous
 from fastnn.cuda.products import place, product
 from fastnn.cuda.shapes import Shape, room
 from fastnn.cuda.target import ALIGNED, SIMULATED, cuda, device, kernel, number, plain
@@ -78,6 +79,7 @@ def _forward_tile(F: type, shape: Shape) -> Any:
         fan_in, fan_out, weight = kept(table[layer, IN]), kept(table[layer, OUT]), kept(table[layer, WEIGHT])
         gathered = kept(table[layer, GATHERED]) != U(0)
         first, rows = batch_of(state, s)
+        await_previous()
         if m0 >= rows:
             return
         x, sums = inputs if gathered else buffer[table[layer, READ] :], cuda.local.array(count, kind)
@@ -121,6 +123,7 @@ def _backward_tile(F: type, shape: Shape) -> Any:
     ):  # fmt: skip
         fan_in, fan_out, weight = kept(table[layer, IN]), kept(table[layer, OUT]), kept(table[layer, WEIGHT])
         rows, sums = batch_of(state, s)[1], cuda.local.array(count, kind)
+        await_previous()
         if m0 >= rows:
             return
         accumulate(
@@ -198,6 +201,7 @@ def take(F: type) -> Any:
         at, width = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x), table[0, IN]
         first, rows = batch_of(state, s)
         row, column = U(at // width), U(at % width)
+        await_previous()
         if row < rows:
             take_input(inputs, buffer, table, edges, scales, order, state, s, first, row, column)
 
@@ -243,9 +247,10 @@ def lose(F: type, loss: str) -> Any:
     def lose_rows(targets, target_row, buffer, table, slopes, order, state, losses, hits, space, last, s):
         r = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x)
         first, rows = batch_of(state, s)
+        width, code = table[last, OUT], table[last, CODE]
+        await_previous()
         if r >= rows:
             return
-        width, code = table[last, OUT], table[last, CODE]
         begin, y = U(table[last, DELTA] + r * width), U(table[last, WROTE] + r * width)
         for c in range(U(0), width):
             buffer[begin + c] = buffer[y + c]
@@ -265,6 +270,7 @@ def lose(F: type, loss: str) -> Any:
 @kernel(1)
 def advance(state, steps):
     """After `steps` steps that were launched together: the state is that of the next, in the next epoch if it ended."""
+    await_previous()
     for word in (POSITION, SLOT, STEP):
         state[word] += steps
     if state[POSITION] * state[BATCH] >= state[SAMPLES]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas, resident
+from fastnn.cuda.dependent import await_previous
 from fastnn.cuda.phases import BATCH, SEED, SLOT, STEP, THREADS, batch_of
 from fastnn.cuda.steps import (
     BACK,
@@ -316,6 +317,7 @@ def rows(F: type, cut: Slice, loss: str) -> Any:
         partial = cuda.shared.array(shares, kind)
         first, batch = batch_of(state, s)
         m0 = U(cuda.blockIdx.x) * U(height)
+        await_previous()
         if m0 >= batch:
             return
         lines, layers = U(min(U(height), batch - m0)), U(table.shape[0])
@@ -349,6 +351,7 @@ def turn(F: type) -> Any:
     def turn_weights(parameters, turned, which):
         at, weight = U(cuda.blockIdx.x) * U(THREADS) + U(cuda.threadIdx.x), U(cuda.blockIdx.y)
         begin, to, fan_in, fan_out = which[weight, 0], which[weight, 1], which[weight, 2], which[weight, 3]
+        await_previous()
         if at < fan_in * fan_out:
             o, i = U(at // fan_in), U(at % fan_in)
             turned[to + at] = parameters[begin + i * fan_out + o]

@@ -158,7 +158,8 @@ else:
         """Whether the GPU that is compiled for copies on its own."""
         return ConfigStack().top().compute_capability >= (8, 0)
 
-    def _assembly(builder, text, constraints, *values):
+    def assembly(builder, text, constraints, *values):
+        """Inline PTX that stays where it is, memory accesses around it too."""
         function = ir.FunctionType(ir.VoidType(), [value.type for value in values])
         clobbers = [*constraints, "~{memory}"]
         builder.call(ir.InlineAsm(function, text, ",".join(clobbers), side_effect=True), values)
@@ -173,7 +174,7 @@ else:
             there = builder.select(args[4], ir.Constant(bits, size), ir.Constant(bits, 0))
             address = builder.ptrtoint(builder.addrspacecast(to, to.type.pointee.as_pointer(_SHARED)), _ADDRESS)
             text = f"cp.async.{way}.shared.global [$0], [$1], {size}, $2;"
-            _assembly(builder, text, ("r", "l", "r"), address, builder.ptrtoint(start, ir.IntType(64)), there)
+            assembly(builder, text, ("r", "l", "r"), address, builder.ptrtoint(start, ir.IntType(64)), there)
             return context.get_dummy_value()
         if count > 1:
             to, start = _vector(builder, to, count), _vector(builder, start, count)
@@ -235,7 +236,7 @@ else:
 
         def codegen(context, builder, signature, args):
             if _asynchronous():
-                _assembly(builder, "cp.async.commit_group;", ())
+                assembly(builder, "cp.async.commit_group;", ())
             return context.get_dummy_value()
 
         return types.void(), codegen
@@ -248,7 +249,7 @@ else:
 
         def codegen(context, builder, signature, args):
             if _asynchronous():
-                _assembly(builder, f"cp.async.wait_group {groups.literal_value};", ())
+                assembly(builder, f"cp.async.wait_group {groups.literal_value};", ())
             return context.get_dummy_value()
 
         return types.void(groups), codegen

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cuda import formulas
+from fastnn.cuda.dependent import await_previous
 from fastnn.cuda.phases import (
     BEFORE,
     BIAS,
@@ -239,6 +240,7 @@ def change(F: type, shape: Shape, rule: str | None, slots: int) -> Any:
         share = lines if splits == U(1) else U((lines + splits - U(1)) // splits)  # divisions take 30 instructions
         begin = U(min(lines, split * share))
         end, deltas = U(min(lines, begin + share)), buffer[tile[DELTAS] :]
+        await_previous()
         if tile[FIRST_ROW] == fan_in:
             add_up(deltas, fan_out, begin, end, tile[FIRST_COLUMN], memory, out)
         else:
