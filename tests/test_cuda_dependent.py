@@ -144,13 +144,13 @@ def test_graphs_are_recorded_without_it_where_it_fails(
         recorder.prepare()
         monkeypatch.setattr(dependent, "applies", lambda: True)
         record = recorder._graphs._record
-        record(1)  # by a builder that has no graph_definition, as before cuda-core 1.1
-        record(4)
+        record(graphs.STEPS, 1)  # by a builder that has no graph_definition, as before cuda-core 1.1
+        record(graphs.STEPS, 4)
         assert done == ["closed"] and caplog.text.count("kernels of graphs wait for each other") == 1
         monkeypatch.setattr(dependent, "OVERLAPPED", True)
         recorder._graphs._overlapping = True
         with pytest.raises(AttributeError):
-            record(1)
+            record(graphs.STEPS, 1)
         monkeypatch.setattr(Builder, "graph_definition", SimpleNamespace(handle="graph"), raising=False)
-        record(1)
+        record(graphs.STEPS, 1)
     assert done == ["closed", "closed", "graph"]

@@ -1,8 +1,9 @@
-"""Small tiles of matrix products by tensor cores: warps share the sum of one tile.
+"""Small tiles of matrix products by tensor cores: groups of warps share the sums of one tile.
 
-A warp has all sums of the tile over terms of its own. Of both factors it needs each number once, so a lane takes its
-numbers straight from memory to registers, four in a row at once: no warp waits for another before the end, and while
-one of them waits for its numbers others multiply. Of few warps each takes its next numbers before it multiplies.
+A group has all sums of the tile over terms of its own, and mostly is one warp. Of both factors a warp needs each number
+once, so a lane takes its numbers straight from memory to registers, four in a row at once: no warp waits for another
+before the end, and while one of them waits for its numbers others multiply. Of few groups each takes its next numbers
+before it multiplies.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from fastnn.cuda.shapes import Shape
 from fastnn.cuda.target import cuda, device
-from fastnn.cuda.tensor_lanes import V, beside, products, split
+from fastnn.cuda.tensor_lanes import WIDE, V, beside, high, products, split
 from fastnn.cuda.vectors import aligned, based, load
 
 U = np.uint32
@@ -85,7 +86,8 @@ def _factor(lines: int, deep: bool, ones: bool, terms: int) -> tuple[Any, Any, A
 @lru_cache
 def accumulate(shape: Shape, deep_a: bool, deep_b: bool) -> Any:
     """The function of that name of `products.product`."""
-    rows, columns, terms, thrice, F = shape.rows, shape.columns, shape.terms, shape.tensor == 3, np.float32
+    rows, columns, terms, thrice, F = high(shape), WIDE, shape.terms, shape.tensor == 3, np.float32  # of a warp
+    across, threads = shape.columns // WIDE, shape.threads // shape.groups  # of a group
     begin_a, take_a, index_a = _factor(rows, deep_a, not deep_a, terms)
     begin_b, take_b, index_b = _factor(columns, deep_b, False, terms)
     add, near_a, near_b = products(thrice, index_a, index_b), beside(rows), beside(columns)
@@ -99,7 +101,10 @@ def accumulate(shape: Shape, deep_a: bool, deep_b: bool) -> Any:
         x, high_x, low_x = cuda.local.array(size_x, F), cuda.local.array(size_x, F), cuda.local.array(size_x, F)
         y, high_y, low_y = cuda.local.array(size_y, F), cuda.local.array(size_y, F), cuda.local.array(size_y, F)
         thread, whole_a, whole_b = U(cuda.threadIdx.x), aligned(a, row_a), aligned(b, row_b)
-        lane, start, a, b = thread % U(32), U(begin + thread // U(32) * U(terms)), based(a), based(b)
+        lane, start, a, b = thread % U(32), U(begin + thread // U(threads) * U(terms)), based(a), based(b)
+        if threads > 32:
+            warp = thread % U(threads) // U(32)
+            m0, n0 = U(m0 + warp // U(across) * U(rows)), U(n0 + warp % U(across) * U(columns))
         for i in range(sums_of):
             sums[i] = zero
         begin_a(lane, row_a, order, gathered, m0, M, whole_a, first_a)
