@@ -61,6 +61,7 @@ class BaseRunner:
     """
 
     workers: Any = 1  # how many threads train at present
+    lengthened = 1.0  # how many times as long as others its chunks are
 
     def __init__(
         self,

@@ -264,8 +264,9 @@ class Trainer:
 
     def _adapt(self, steps: int, took: float) -> None:
         # At most eight times more at once: the first chunk may have been slowed by anything.
-        if steps == self._chunk or took > CHUNK_SECONDS:
-            wanted = int(steps * CHUNK_SECONDS / max(took, 1e-6))
+        seconds = CHUNK_SECONDS * self._runner.lengthened
+        if steps == self._chunk or took > seconds:
+            wanted = int(steps * seconds / max(took, 1e-6))
             self._chunk = max(1, min(wanted, 8 * self._chunk, MOST_STEPS))
 
     def _say(self, state: str) -> Snapshot:

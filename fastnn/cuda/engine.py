@@ -30,12 +30,14 @@ from fastnn.runner import BaseRunner, Kept, Result, join
 __all__ = ["Runner", "compiled"]
 
 MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
-MOST_STEPS = 4096
+MOST_STEPS = 8192  # of the smallest, those of a chunk
 MOST_ORDERS = 2**20  # samples of which the order is found ahead, if an epoch has not more
 
 
 class Runner(BaseRunner):
     """The GPU's; `threads` has no meaning here. Raises DeviceError where the GPU's memory is too small."""
+
+    lengthened = 2.0
 
     def _build(
         self,
@@ -151,8 +153,10 @@ class Runner(BaseRunner):
     # ---- running -----------------------------------------------------------------------------------------------------
 
     def run(self, steps: int, rate: float) -> Result:
+        # The context is looked up once: else each of 30 calls asks the driver for it twice, and lets go of Python's lock.
         with guarded("training"):
-            return super().run(steps, rate)
+            result: Result = cuda.require_context(super().run)(steps, rate)
+        return result
 
     def send(self) -> Any:
         """The host's parameters to the device, which returns them; what a caller wrote at masked places is 0 again."""
