@@ -45,7 +45,7 @@ class Session:
         self._run: Run | None = None
         self._course: Course | None = None
         self._edits = 0
-        self._took = 0.0  # by the latest chunk
+        self._took, self._trained = 0.0, 0.0  # seconds that the latest chunk trained, and all of them
         self._watched: tuple[str, ...] = ("activations",)
         self._probes = Probes()
         self._travel = Travel(self.record)
@@ -271,8 +271,9 @@ class Session:
         except Exception as error:  # noqa: BLE001 - the thread outlives a failed run
             self._fail(error)
             return
-        self._took = time.monotonic() - began
         if snapshot is not None:
+            self._took = max(0.0, snapshot.seconds - self._trained)  # without what comes after training
+            self._trained = snapshot.seconds
             self._publish(snapshot)
             if self._travel.timeline.due() and snapshot.state == "running":
                 self._travel.keep(self._run.trainer)

@@ -57,6 +57,7 @@ class Runner(BaseRunner):
         # A ring, twice as long: the orders of the next epochs are found while the GPU trains by those before.
         count = 2 * self._ahead if self.shuffle else 1
         self._orders = np.resize(np.arange(self.samples, dtype=np.int64), (count, self.samples))
+        self._turned = np.stack([self.turn(order) for order in self._orders]).astype(np.uint32)  # as they go there
         self._found, self._sent = [-1] * count, [-1] * count  # of which epochs the orders are, here and on the device
         layout.check_sizes(self._orders)
         self._mask = plan.mask(sizes, architecture.masks, architecture.loops)
@@ -153,7 +154,7 @@ class Runner(BaseRunner):
     # ---- running -----------------------------------------------------------------------------------------------------
 
     def run(self, steps: int, rate: float) -> Result:
-        # The context is looked up once: else each of 30 calls asks the driver for it twice, and lets go of Python's lock.
+        # The context is looked up once: each of 30 calls would ask the driver for it twice, and let go of Python's lock.
         with guarded("training"):
             result: Result = cuda.require_context(super().run)(steps, rate)
         return result
@@ -208,7 +209,7 @@ class Runner(BaseRunner):
         self._find(epochs)
         for begin, end, _ in self._missing(epochs, self._sent):
             self._sent[begin:end] = [-1] * (end - begin)  # until they are there: Ctrl-C may come first
-            self.batches.follow(np.stack([self.turn(order) for order in self._orders[begin:end]]), begin)
+            self.batches.follow(self._turned[begin:end], begin)
             self._sent[begin:end] = self._found[begin:end]
         self.batches.seek(self.step % self.per_epoch, slot, self.draw, epochs[0] % len(self._orders))
 
@@ -236,6 +237,8 @@ class Runner(BaseRunner):
             self._found[begin:end] = [-1] * (end - begin)
             if self.shuffle:
                 train.fill_orders(self._orders[begin:end], self.architecture.seed, first)
+                for place in range(begin, end):
+                    self._turned[place] = self.turn(self._orders[place])
             self._found[begin:end] = range(first, first + end - begin)
 
     def _look_ahead(self, steps: int) -> None:
