@@ -154,7 +154,7 @@ class Runner(BaseRunner):
     # ---- running -----------------------------------------------------------------------------------------------------
 
     def run(self, steps: int, rate: float) -> Result:
-        # The context is looked up once: each of 30 calls would ask the driver for it twice, and let go of Python's lock.
+        # The context is looked up once: each of 20 calls would ask for it twice, and let go of Python's lock.
         with guarded("training"):
             result: Result = cuda.require_context(super().run)(steps, rate)
         return result

