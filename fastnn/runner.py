@@ -4,6 +4,7 @@ numbers that are not finite."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,8 @@ class BaseRunner:
 
     workers: Any = 1  # how many threads train at present
     lengthened = 1.0  # how many times as long as others its chunks are
+    waiting = False  # whether the host waits while a chunk is trained; then it calls `meanwhile` in each
+    meanwhile: Callable[[], None] | None = None
 
     def __init__(
         self,

@@ -91,11 +91,11 @@ class RunFolder:
             raise DataError(f"runs: {root}: a folder for the run cannot be made ({reason})") from reason
         return cls(path, RunLock(path))
 
-    def follow(self, trainer: Any, snapshot: Any) -> None:
-        """Write what a chunk of training has brought."""
+    def follow(self, trainer: Any, snapshot: Any, *, later: bool = False) -> None:
+        """Write what a chunk of training has brought; `later`: what `catch_up` writes can wait for it."""
         now = time.monotonic()
         resting = snapshot.state != "running"
-        if not (resting or now >= self._told + STATUS_SECONDS or now >= self._next):
+        if not (resting or (now >= self._told + STATUS_SECONDS and not later) or now >= self._next):
             return
         with self._guarded():
             self._append(trainer, snapshot)
@@ -103,6 +103,14 @@ class RunFolder:
             if over or now >= self._next or (resting and now >= self._rested + REST_SECONDS):
                 self._save(trainer)
             self._tell(snapshot)
+
+    def catch_up(self, trainer: Any, snapshot: Any) -> None:
+        """Write the metrics up to this snapshot, and where the run was, about once a second: all that can be written
+        while the next chunk is trained."""
+        if time.monotonic() >= self._told + STATUS_SECONDS:
+            with self._guarded():
+                self._append(trainer, snapshot)
+                self._tell(snapshot)
 
     def back(self, trainer: Any, snapshot: Any) -> None:
         """The trainer has gone back: what came after is taken away."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -169,6 +169,16 @@ class Trainer:
         if self.state == "paused":
             self.state = "running"
         self._changed.notify_all()
+
+    def meanwhile(self, call: Callable[[], None]) -> bool:
+        """Have `call` called in each chunk that a GPU trains alone: what it does then takes training no time.
+
+        It is called from the thread that runs, and must leave trainer and network alone; history and snapshots are
+        those of the chunk before. Returns whether it will be called: False on the CPU.
+        """
+        if self._runner.waiting:
+            self._runner.meanwhile = call
+        return bool(self._runner.waiting)
 
     # ---- progress ----------------------------------------------------------------------------------------------------
 

@@ -346,6 +346,38 @@ print("the same")
     assert python(code, NUMBA_ENABLE_CUDASIM="1")[0].strip() == "the same"
 
 
+@needs_numba_cuda
+def test_what_a_chunk_asks_of_the_driver(python: Python) -> None:
+    """At each call another thread, such as a UI's, may take Python's lock: as few of them, however many epochs."""
+    code = """
+import numpy as np, fastnn as fnn
+from fastnn.cuda import engine, target
+from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+copies, contexts, while_it_trains = [], [], []
+for name in ("copy_to_device", "copy_to_host"):
+    def noted(*args, copy=getattr(FakeCUDAArray, name), name=name, **options):
+        copies.append(name)
+        return copy(*args, **options)
+    setattr(FakeCUDAArray, name, noted)
+target.cuda.require_context = lambda function: contexts.append(function.__name__) or function
+x, y = np.ones((7, 3), np.float32), np.arange(7) % 2
+net = fnn.Network([3, 2], device="cuda")
+runner = net.start_training(None)(
+    net.architecture, net.storage, (x, y), loss="cross_entropy", optimizer=fnn.Adam(), batch=3, validation=(x, y),
+)
+runner.prepare()
+runner.meanwhile = lambda: while_it_trains.append(len(copies))
+for steps in 3, 17:
+    copies.clear(), contexts.clear(), while_it_trains.clear()
+    runner.run(steps, 0.1)
+    # The optimizer's two, parameters, coefficients, orders, two states; counts and sums, twice; parameters.
+    assert len(copies) <= 12 and copies[:6] == ["copy_to_device"] * 6, copies
+    assert contexts == ["run"] and len(while_it_trains) == 1 and while_it_trains[0] < len(copies)
+print("few")
+"""
+    assert python(code, NUMBA_ENABLE_CUDASIM="1")[0].strip() == "few"
+
+
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fnn.cuda, "find_spec", lambda name: None)
     assert main(["train", "--device", "cuda", "--no-keep"]) == 2

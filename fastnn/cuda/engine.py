@@ -37,7 +37,8 @@ MOST_ORDERS = 2**20  # samples of which the order is found ahead, if an epoch ha
 class Runner(BaseRunner):
     """The GPU's; `threads` has no meaning here. Raises DeviceError where the GPU's memory is too small."""
 
-    lengthened = 2.0
+    lengthened = 2.0  # more frames of a UI fit in between two times that the host is needed
+    waiting = True
 
     def _build(
         self,
@@ -156,8 +157,12 @@ class Runner(BaseRunner):
     def run(self, steps: int, rate: float) -> Result:
         # The context is looked up once: each of 20 calls would ask for it twice, and let go of Python's lock.
         with guarded("training"):
+            self._take_gpu()
             result: Result = cuda.require_context(super().run)(steps, rate)
         return result
+
+    def _take_gpu(self) -> None:
+        """Make its GPU the current one of this thread, where there are several."""
 
     def send(self) -> Any:
         """The host's parameters to the device, which returns them; what a caller wrote at masked places is 0 again."""
@@ -242,11 +247,13 @@ class Runner(BaseRunner):
             self._found[begin:end] = range(first, first + end - begin)
 
     def _look_ahead(self, steps: int) -> None:
-        """Find the orders of the epochs behind the next `steps` steps while the GPU trains: for a million samples it
-        takes 66 ms."""
+        """While the GPU trains, find the orders of the epochs behind the next `steps` steps (for a million samples it
+        takes 66 ms), and call `meanwhile`."""
         if self.shuffle:
             now = self._epochs(steps)
             self._find(range(now.stop, now.stop + len(now)))
+        if self.meanwhile is not None:
+            self.meanwhile()
 
     def _launch(self, s: int, stream: Any = 0, *, gradient: bool = False) -> None:
         """The kernels of one step; with `gradient` the parameters stay, and their gradient is kept."""

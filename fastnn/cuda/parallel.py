@@ -75,10 +75,6 @@ class Runner(Shared, engine.Runner):
     def _apart(self) -> bool:
         return self.optimizer is not None
 
-    def run(self, steps: int, rate: float) -> Result:
-        self._take_gpu()
-        return super().run(steps, rate)
-
     def keep(self, old: Kept | None = None) -> Kept:
         self._take_gpu()
         return super().keep(old)

@@ -9,13 +9,14 @@ import pytest
 from driving import opened_with, press, reach, until
 from textual.pilot import Pilot
 
-from fastnn import runs
+from fastnn import runfile, runs
 from fastnn.cli import main
 from fastnn.runfile import RunFile
+from fastnn.training import Trainer
 from tui.app import FastnnApp, run_config
 from tui.config import RunConfig
 from tui.engine import Engine
-from tui.keeping import config_of, run_of
+from tui.keeping import Keeper, config_of, run_of
 from tui.session import Session
 
 RUN = RunFile(
@@ -47,6 +48,34 @@ def history(path: Path) -> dict:
 
 def newest(root: Path) -> runs.RunInfo:
     return runs.list_runs(root)[0]
+
+
+def test_what_can_wait_is_kept_while_the_next_chunk_trains(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU has it: metrics and status then, checkpoints between two chunks; a pause leaves nothing to be kept."""
+    monkeypatch.setattr(runs, "STATUS_SECONDS", 0.0)
+    calls: list = []
+    monkeypatch.setattr(Trainer, "meanwhile", lambda self, call: calls.append(call) or True)
+    prepared = runfile.build(RUN)
+    keeper = Keeper(RUN, prepared.trainer, lambda text, level: None)
+    trainer, (catch_up,) = prepared.trainer, calls
+    going = trainer.run(RUN.epochs)
+    keeper.follow(next(going))  # makes the folder
+    path = Path(keeper.path)
+    before = len(runs.checkpoints(path)), len(history(path)["loss"])
+    snapshot = next(snapshot for snapshot in going if snapshot.epoch_ended)
+    keeper.follow(snapshot)
+    assert before == (len(runs.checkpoints(path)), len(history(path)["loss"]))
+    catch_up()
+    assert history(path)["loss"] == list(trainer.history.loss) != []
+    assert newest(root).step == snapshot.step and before[0] == len(runs.checkpoints(path))
+    keeper.follow(next(going))
+    trainer.pause()
+    paused = next(snapshot for snapshot in going if snapshot.state == "paused")
+    keeper.follow(paused)
+    assert history(path)["loss"] == list(trainer.history.loss) and newest(root).state == "paused"
+    monkeypatch.setattr(runs.RunFolder, "catch_up", None)
+    catch_up()
+    keeper.close(paused)
 
 
 def test_a_configuration_is_a_run_file_and_back() -> None:
