@@ -45,6 +45,8 @@ def gpu_of(comm: Any) -> int:
 class Runner(Shared, engine.Runner):
     """The GPU's, for a rank of a communicator; makes its GPU the current one of the threads that build and run it."""
 
+    waiting = False  # each step waits for the other ranks
+
     def __init__(self, comm: Any, *args: Any, **options: Any) -> None:
         self._gpu, self._thread = gpu_of(comm), 0
         self._take_gpu()
