@@ -171,8 +171,9 @@ def main() -> None:
         ("slim", 3, False, True, (16, 31, 39), 0),
         ("small", 3, False, False, (27, 10, 141), 0),
         ("small", 3, False, True, (32, 32, 136), 0),
-        ("short", 3, True, False, (28, 32, 37), 3),
-        ("short", 1, True, False, (31, 32, 20), 0),
+        ("short", 3, True, False, (28, 64, 37), 3),
+        ("short", 3, True, False, (31, 44, 40), 0),
+        ("short", 1, True, False, (31, 64, 20), 0),
         ("short", 3, True, False, (24, 10, 24), 0),
     ]
     for case in cases:

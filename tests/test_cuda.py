@@ -60,7 +60,7 @@ def test_no_place_is_outside_its_array(python: Python) -> None:
 @needs_numba_cuda
 def test_tiles_for_tensor_cores_multiply_what_they_should(python: Python) -> None:
     """Their lanes in lockstep: factors either way round, gathered, with a row of ones, in whole vectors and not."""
-    assert script(python, "lockstep") == 14
+    assert script(python, "lockstep") == 15
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,8 +68,8 @@ def shape_for(F: type, sizes: tuple[int, ...], batch: int, tf32: bool = False) -
     found = shapes(F, tf32)
     if batch >= LONG and max(sizes[1:]) >= WIDE:
         return found.long
-    many = sum(prod(tiles(rows, columns, found.short)) for rows, columns in pairwise(sizes)) > BLOCKS
-    return found.short if many else found.small
+    count = sum(prod(tiles(rows, columns, found.small)) for rows, columns in pairwise(sizes))
+    return found.small if count <= BLOCKS // 2 * found.small.blocks else found.short  # all of them at once
 
 
 @lru_cache
