@@ -103,7 +103,7 @@ OF_TENSOR = Shapes(
     short=Shape(32, 64, 16, 4, 8, 2, 2, 1),
     long=Shape(64, 128, 16, 8, 8, 1, 3, 1),
 )
-# Whether tensor cores take the products of single precision, too; None: on GPUs where that should be faster. To
+# Whether tensor cores take the products of single precision, too; None: on GPUs where that is faster. To
 # compare both ways it may be set before a network's kernels are chosen.
 RECOVERED: bool | None = None
 TINY = Shapes(*[Shape(4, 4, 4, 4, 4, 1, 2)] * 5)  # one Python thread a block
