@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -60,21 +61,18 @@ class Watch:
         ahead = not old and not (self._fresh and step)
         gradient = self._observer.gradient() if ahead else None
         batch = step if ahead else step - 1
-        outputs = [] if old else [self._outputs(number, batch) for number in range(len(self._network.dense))]
+        outputs = () if old else self._outputs(batch)
         passing = kinds & PASSES
         if gradient is None and passing & {"gradient_norm", "gradients"}:
             gradient = self._observer.gradient()
         update = self._observer.update(rate) if "updates" in kinds else None
-        layers = []
-        for number, layer in enumerate(old or outputs):
-            layers.append(
-                replace(
-                    layer,
-                    gradients=self._weights(gradient, number) if "gradients" in kinds else None,
-                    weights=self._weights(self._network.storage, number) if {"weights", "updates"} & kinds else None,
-                    updates=self._weights(update, number),
-                )
-            )
+        gradients = self._weights(gradient if "gradients" in kinds else None)
+        weights = self._weights(self._network.storage if {"weights", "updates"} & kinds else None)
+        updates = self._weights(update)
+        layers = [
+            replace(layer, gradients=gradients[number], weights=weights[number], updates=updates[number])
+            for number, layer in enumerate(old or outputs)
+        ]
         length = (
             self._observer.norm(gradient) if gradient is not None and passing & {"gradient_norm", "gradients"} else None
         )
@@ -83,20 +81,22 @@ class Watch:
         self._seen, self._fresh = (step, rate, kinds), True
         return replace(latest, layers=tuple(layers), gradient_norm=length, looked_at=step)
 
-    def _outputs(self, number: int, batch: int) -> LayerSnapshot:
-        layer = self._network.dense[number]
-        entry = ACTIVATIONS[layer.activation]
-        ends = entry.range if entry.saturates else (math.nan, math.nan)
-        found = self._observer.outputs(number, batch, ends, BINS)
-        name = f"L{number + 1} {layer.cell if isinstance(layer, Looped) else layer.activation} {layer.units}"
-        shown = _histogram(found)
-        return LayerSnapshot(name, shown, found.mean, found.std, found.zeros, found.saturated, found.dead)
+    def _outputs(self, batch: int) -> tuple[LayerSnapshot, ...]:
+        entries = [ACTIVATIONS[layer.activation] for layer in self._network.dense]
+        ends = [entry.range if entry.saturates else (math.nan, math.nan) for entry in entries]
+        found = self._observer.outputs(batch, ends, BINS)
+        return tuple(starmap(_layer, zip(range(1, len(found) + 1), self._network.dense, found, strict=True)))
 
-    def _weights(self, flat: Any, number: int) -> Histogram | None:
+    def _weights(self, flat: Any) -> list[Histogram] | list[None]:
         if flat is None:
-            return None
-        shown = _histogram(self._observer.weights(flat, number, BINS))
-        return replace(shown, norm=self._observer.norm(flat, number))
+            return [None] * len(self._network.dense)
+        return [replace(_histogram(found), norm=norm) for found, norm in self._observer.weights(flat, BINS)]
+
+
+def _layer(number: int, layer: Any, found: Summary) -> LayerSnapshot:
+    name = f"L{number} {layer.cell if isinstance(layer, Looped) else layer.activation} {layer.units}"
+    shown = _histogram(found)
+    return LayerSnapshot(name, shown, found.mean, found.std, found.zeros, found.saturated, found.dead)
 
 
 def _histogram(found: Summary) -> Histogram:

@@ -7,6 +7,8 @@ they would have been.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +42,7 @@ class Observer:
 
     def prepare(self, bins: int) -> None:
         """Compile or load what this calls."""
-        self.outputs(0, 0, (0.0, 1.0), bins)
+        self.outputs(0, [(0.0, 1.0)], bins)
         train.fill_order(np.zeros(2, np.int64), self._runner.net.seed, 0)
 
     def gradient(self) -> np.ndarray:
@@ -125,8 +127,14 @@ class Observer:
         shapes = plan.parts(fan_in, units, loops[layer] if loops else None)
         return start, sum(shape[0] for shape in shapes.values() if len(shape) == 2), shapes["weight"][1]
 
-    def outputs(self, layer: int, step: int, ends: tuple[float, float], bins: int) -> Summary:
-        """Summary of a layer's outputs on the batch of `step`, which must be the last that went through the network."""
+    def outputs(self, step: int, ends: Sequence[tuple[float, float]], bins: int) -> list[Summary]:
+        """Summaries of the outputs of the first layers, as many as there are `ends`, on the batch of `step`.
+
+        It must be the last that went through the network.
+        """
+        return [self._outputs(layer, step, each, bins) for layer, each in enumerate(ends)]
+
+    def _outputs(self, layer: int, step: int, ends: tuple[float, float], bins: int) -> Summary:
         runner, unit = self._runner, layer + 1
         start, width, stride = (
             int(runner.work.outputs[unit]),
@@ -137,9 +145,19 @@ class Observer:
         summary = describe(runner.work.buffer, start, rows, width, stride, ends, bins)
         return with_dead(summary, self._rows(unit, step)) if summary.zeros > 0 else summary
 
-    def weights(self, flat: np.ndarray, layer: int, bins: int) -> Summary:
-        """Summary of a layer's weights in an array laid out like the parameters, as gradient and update are."""
-        return describe(flat, *self.sample(layer), (float("nan"), float("nan")), bins)
+    def weights(self, flat: np.ndarray, bins: int) -> list[tuple[Summary, float]]:
+        """Summary and norm of each layer's weights in an array laid out like the parameters.
+
+        So are gradient and update. The norms are of all weights, the summaries of those in `sample`.
+        """
+        return [
+            (describe(flat, *self.sample(layer), (math.nan, math.nan), bins), self.norm(self.part(flat, layer)))
+            for layer in self._layers
+        ]
+
+    @property
+    def _layers(self) -> range:
+        return range(len(self._runner.net.sizes) - 1)
 
     def sample(self, layer: int) -> tuple[int, int, int, int]:
         """The weights of a layer that are looked at: where they begin, rows, columns, numbers from row to row."""
@@ -147,14 +165,10 @@ class Observer:
         every = -(-rows * width // MOST_VALUES)
         return start, -(-rows // every), width, width * every
 
-    def norm(self, flat: np.ndarray, layer: int | None = None) -> float:
-        """Euclidean norm of an array laid out like the parameters, or of the weights of a layer in it.
-
-        Without BLAS, whose threads would fight with the team's.
-        """
-        some = flat if layer is None else self.part(flat, layer)
+    def norm(self, flat: np.ndarray) -> float:
+        """Euclidean norm. Without BLAS, whose threads would fight with the team's."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(np.sqrt(np.einsum("i,i->", some, some, dtype=some.dtype, optimize=False)))
+            return float(np.sqrt(np.einsum("i,i->", flat, flat, dtype=flat.dtype, optimize=False)))
 
 
 def with_dead(summary: Summary, rows: np.ndarray) -> Summary:

@@ -7,7 +7,9 @@ Each chunk is scaled by its own largest number, so that no square overflows.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -88,10 +90,32 @@ def update(F: type, rule: str, slots: int) -> Any:
     return update_chunk
 
 
-def norm(F: type, values: Any) -> float:
-    """Euclidean norm of an array on the device."""
-    sizes = allocated("a norm", lambda take: take.empty((chunks_of(values.size), 2), F))
-    measure(F)[len(sizes), THREADS](values, sizes)
-    top, squares = sizes.copy_to_host().astype(np.float64).T
+class Norms:
+    """Euclidean norms of arrays on the device, by way of an array that is kept; whoever has it calls it by turns."""
+
+    def __init__(self, F: type) -> None:
+        self._F, self._kept = F, dict[tuple[int, ...], tuple[Any, list[Any], list[int]]]()
+
+    def __call__(self, arrays: Sequence[Any]) -> list[float]:
+        sizes, parts, begins = self._room(tuple(chunks_of(values.size) for values in arrays))
+        for values, part in zip(arrays, parts, strict=True):
+            measure(self._F)[len(part), THREADS](values, part)
+        found = sizes.copy_to_host().astype(np.float64)
+        return [_norm(found[begin:end]) for begin, end in pairwise(begins)]
+
+    def _room(self, chunks: tuple[int, ...]) -> tuple[Any, list[Any], list[int]]:
+        if chunks not in self._kept:
+            begins = [0, *accumulate(chunks)]
+            sizes = allocated("a norm", lambda take: take.empty((begins[-1], 2), self._F))
+            self._kept[chunks] = (
+                sizes,
+                [sizes[begin:end] for begin, end in pairwise(begins)],
+                begins,
+            )
+        return self._kept[chunks]
+
+
+def _norm(sizes: np.ndarray) -> float:
+    top, squares = sizes.T
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.sqrt((squares * top**2).sum()))

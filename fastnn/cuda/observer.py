@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn.cpu import observer
+from fastnn.cpu.observer import Summary
 from fastnn.cuda import clipping, statistics
 from fastnn.cuda.memory import guarded
 from fastnn.cuda.statistics import Block
@@ -17,20 +19,28 @@ class Observer(observer.Observer):
     """Looks at one runner; call it between two chunks, from the thread that trains.
 
     Gradients and updates are arrays on the device, which the next call may overwrite. As in `engine.Runner.run` the
-    context is looked up once in each: of 119 calls of the driver in a look at three layers 74 asked for it, now 22.
+    context is looked up once in each, and what is gathered of all layers is fetched together, from arrays that are
+    kept: of 67 calls of the driver in a look at three layers and the gradient's norm 27 are left (on a stand-in).
     """
 
     _runner: Any
     _tried: np.ndarray
 
+    def __init__(self, runner: Any) -> None:
+        super().__init__(runner)
+        F = runner.architecture.F
+        self._described, self._norms = statistics.Described(F), clipping.Norms(F)
+
     def prepare(self, bins: int) -> None:
-        self.outputs(0, 0, (0.0, 1.0), bins)
+        self.outputs(0, [(0.0, 1.0)], bins)
 
     def gradient(self) -> Any:
-        return self._runner.slope()
+        with guarded("computing a gradient"):
+            return cuda.require_context(self._runner.slope)()
 
     def update(self, rate: float) -> Any:
-        return self._runner.update(rate)
+        with guarded("trying a step"):
+            return cuda.require_context(self._runner.update)(rate)
 
     def _try(self, rate: float) -> None:
         self._tried = self._runner.try_step(rate)
@@ -51,27 +61,30 @@ class Observer(observer.Observer):
         """An array of the host's, which can only be the parameters, on the device."""
         return self._runner.send() if isinstance(flat, np.ndarray) else flat
 
-    def outputs(self, layer: int, step: int, ends: tuple[float, float], bins: int) -> observer.Summary:
+    def outputs(self, step: int, ends: Sequence[tuple[float, float]], bins: int) -> list[Summary]:
+        blocks = [self._block(layer, step) for layer in range(len(ends))]
+        with guarded("its outputs were looked at"):
+            found: list[Summary] = cuda.require_context(self._described)(blocks, ends, bins, columns=True)
+        return found
+
+    def _block(self, layer: int, step: int) -> Block:
         batches = self._runner.batches
         place, steps = batches.layout.outputs[layer]
         width = self._runner.net.sizes[layer + 1]
-        block = Block(batches.buffer, place, self._batch(step) * steps, width, width)
-        with guarded("its outputs were looked at"):
-            return self._described(batches.F, block, ends, bins, columns=True)
+        return Block(batches.buffer, place, self._batch(step) * steps, width, width)
 
-    def weights(self, flat: Any, layer: int, bins: int) -> observer.Summary:
+    def weights(self, flat: Any, bins: int) -> list[tuple[Summary, float]]:
         with guarded("its weights were looked at"):
-            start, rows, width, stride = self.sample(layer)
-            block = Block(self._there(flat), start, rows, width, stride)
-            return self._described(self._runner.architecture.F, block, (np.nan, np.nan), bins)
-
-    def _described(self, *block: Any, **options: Any) -> observer.Summary:
-        found: observer.Summary = cuda.require_context(statistics.describe)(*block, **options)
+            found: list[tuple[Summary, float]] = cuda.require_context(self._weights_of)(flat, bins)
         return found
 
-    def norm(self, flat: Any, layer: int | None = None) -> float:
+    def _weights_of(self, flat: Any, bins: int) -> list[tuple[Summary, float]]:
+        there = self._there(flat)
+        blocks = [Block(there, *self.sample(layer)) for layer in self._layers]
+        found = self._described(blocks, [(np.nan, np.nan)] * len(blocks), bins)
+        return list(zip(found, self._norms([self.part(there, layer) for layer in self._layers]), strict=True))
+
+    def norm(self, flat: Any) -> float:
         with guarded("its weights were looked at"):
-            there = self._there(flat)
-            part = there if layer is None else self.part(there, layer)
-            length: float = cuda.require_context(clipping.norm)(self._runner.architecture.F, part)
-            return length
+            lengths: list[float] = cuda.require_context(self._norms)([flat])
+        return lengths[0]

@@ -7,7 +7,9 @@ the same in any order.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,17 +143,59 @@ def subtract(F: type) -> Any:
     return subtract_each
 
 
-def describe(F: type, block: Block, ends: tuple[float, float], bins: int, *, columns: bool = False) -> Summary:
-    """Summary of the values as `cpu.observer.describe` gives it; with the share of dead `columns` if wanted."""
-    margin, n = 0.01 * (ends[1] - ends[0]), block.rows * block.width
-    there, counts = allocated(
-        "a histogram", lambda take: (take.empty((chunks_of(n), FIELDS), F), take.copy(np.zeros(bins + 1, np.int32)))
-    )
-    summarize(F)[len(there), THREADS](*block.where, F(ends[0] + margin), F(ends[1] - margin), there)
-    count(F)[len(there), THREADS](*block.where, there, counts[:bins])
-    if columns:
-        idle(F)[-(-block.width // THREADS), THREADS](*block.where, counts[bins:])
-    chunks, found = there.copy_to_host().astype(np.float64), counts.copy_to_host().astype(np.int64)
+class Described:
+    """Describes values as `cpu.observer.describe` does, in arrays that are kept; whoever has it calls it by turns. The
+    device is waited for once, for all blocks.
+    """
+
+    def __init__(self, F: type) -> None:
+        self._F, self._kept = F, dict[tuple[Any, ...], _Room]()
+
+    def __call__(
+        self, blocks: Sequence[Block], ends: Sequence[tuple[float, float]], bins: int, *, columns: bool = False
+    ) -> list[Summary]:
+        """Summaries of the blocks, each with its `ends`; with the share of dead `columns` if wanted."""
+        F, room = self._F, self._room(tuple(chunks_of(block.rows * block.width) for block in blocks), bins)
+        room.counts.copy_to_device(room.zeros)
+        for block, (low, high), (there, counts, idle_count) in zip(blocks, ends, room.parts, strict=True):
+            margin = 0.01 * (high - low)
+            summarize(F)[len(there), THREADS](*block.where, F(low + margin), F(high - margin), there)
+            count(F)[len(there), THREADS](*block.where, there, counts)
+            if columns:
+                idle(F)[-(-block.width // THREADS), THREADS](*block.where, idle_count)
+        chunks, found = room.chunks.copy_to_host().astype(np.float64), room.counts.copy_to_host().astype(np.int64)
+        places = pairwise(room.begins)
+        return [
+            _summary(block, chunks[begin:end], one)
+            for block, (begin, end), one in zip(blocks, places, found.reshape(len(blocks), -1), strict=True)
+        ]
+
+    def _room(self, sizes: tuple[int, ...], bins: int) -> _Room:
+        """The arrays for blocks of so many chunks: there are those of a whole batch, of an epoch's last, of weights."""
+        if (sizes, bins) not in self._kept:
+            begins, zeros = [0, *accumulate(sizes)], np.zeros(len(sizes) * (bins + 1), np.int32)
+            chunks, counts = allocated(
+                "a histogram", lambda take: (take.empty((begins[-1], FIELDS), self._F), take.copy(zeros))
+            )
+            places = range(0, len(zeros), bins + 1)
+            parts = [
+                (chunks[begin:end], counts[at : at + bins], counts[at + bins : at + bins + 1])
+                for begin, end, at in zip(begins, begins[1:], places, strict=False)
+            ]
+            self._kept[sizes, bins] = _Room(chunks, counts, zeros, begins, parts)
+        return self._kept[sizes, bins]
+
+
+class _Room(NamedTuple):
+    chunks: Any
+    counts: Any
+    zeros: np.ndarray  # what counts begin with
+    begins: list[int]  # of each block's chunks
+    parts: list[tuple[Any, Any, Any]]  # of each block: its chunks, and counts for its bins and of its dead columns
+
+
+def _summary(block: Block, chunks: np.ndarray, found: np.ndarray) -> Summary:
+    n, bins = block.rows * block.width, len(found) - 1
     low, high, total = float(chunks[:, LOW].min()), float(chunks[:, HIGH].max()), chunks[:, TOTAL]
     sizes = np.minimum(CHUNK, n - CHUNK * np.arange(len(chunks)))
     mean = float(total.sum() / n)
