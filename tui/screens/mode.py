@@ -82,8 +82,8 @@ class ModeScreen(Commands, Screen[None]):
 
     def plots(self) -> list[Plot]:
         """The plots that take turns: those that can be seen."""
-        found = self._panes.walk_children(Plot)
-        return [plot for plot in found if plot.region.overlaps(self.region)]
+        found, whole = self._panes.walk_children(Plot), self.region
+        return [plot for plot in found if plot.region.overlaps(whole)]
 
     # What it has
 

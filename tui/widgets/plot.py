@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.color import Color
 from textual.content import Content
 from textual.filter import ANSIToTruecolor, LineFilter
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -74,12 +75,18 @@ class Plot(Widget):
         super().notify_style_update()
         self._strips = None
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Lines of the plot, with its border."""
+        if self._drawn_size != self.size:  # once, not for each line: it is looked up on the screen
+            self._build()
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """One line of the plot, from the cache."""
-        if self._strips is None or self._drawn_size != self.size:
+        if self._strips is None:
             self._build()
         strips = self._strips or ()
-        return strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)
+        return strips[y] if y < len(strips) else Strip.blank(self._drawn_size[0], self.rich_style)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Without the one that gives colors of the terminal fixed values: here are none, and it copies every line."""
