@@ -99,7 +99,13 @@ def programs(tiny: bool) -> dict[str, list[str]]:
         found["tests"] = [*tests, "tests/test_cuda.py", "-k", "another_device or without_the_package"]
         found |= {"the sanitizers' program": small, "the same with large tiles": large}
     else:
-        found["tests"] = [*tests, "-n", "4", "tests/test_cuda.py"]  # processes of the simulator, mostly
+        found["tests"] = [
+            *tests,
+            "-n",
+            "4",
+            "tests/test_cuda.py",
+            "tests/test_cuda_graphs.py",
+        ]  # processes of the simulator, mostly
         found["tests of machine code"] = [*tests, "tests/test_cuda_compiled.py"]
     for tool in ("memcheck", "racecheck"):
         for name, program in (("", small), (", large tiles", large)):

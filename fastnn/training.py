@@ -171,11 +171,12 @@ class Trainer:
             self.state = "running"
         self._changed.notify_all()
 
-    def meanwhile(self, call: Callable[[], None]) -> bool:
-        """Have `call` called in each chunk that a GPU trains alone: what it does then takes training no time.
+    def meanwhile(self, call: Callable[[], None] | None) -> bool:
+        """Have `call` called, by the thread that runs, once or more while a GPU trains a chunk; None: nothing any more.
 
-        It is called from the thread that runs, and must leave trainer and network alone; history and snapshots are
-        those of the chunk before. Returns whether it will be called: False on the CPU.
+        It takes no time of training's if it is over before the chunk is. It must leave trainer and network alone, whose
+        history and snapshot are of the chunk before; what it raises ends the run, as it was before the chunk. Returns
+        whether it will be called: on the CPU, and where several ranks train, it is not.
         """
         if self._runner.waiting:
             self._runner.meanwhile = call

@@ -119,7 +119,8 @@ class Keeper:
             self._folder.note(text, level)
 
     def close(self, snapshot: Any) -> None:
-        """Keep all there is, and let go of the folder."""
+        """Keep all there is, and let go of the folder and of the trainer's calls."""
+        self._trainer.meanwhile(None)
         if self._folder is not None:
             self._folder.close(self._trainer, snapshot)
             self._folder = None

@@ -1,7 +1,7 @@
 """The training thread: it loads fastnn, trains, evaluates and bins, and knows no widget.
 
 One thread trains, evaluates and bins, so nothing that it shares with the engine needs a lock. The screen never waits
-for it: commands go into a queue and take effect between two chunks of training (50 ms), and a beat of the
+for it: commands go into a queue and take effect between two chunks of training (50 ms; 100 on a GPU), and a beat of the
 screen reads the newest `View`, one reference to a frozen object.
 """
 
@@ -304,7 +304,7 @@ class Session:
             return
         start = self._moving if start is None else start
         self._drop_run()
-        self._run, self._course = run, course
+        self._run, self._course, self._trained = run, course, first.seconds
         course.limit(self._view.limit)
         self.record.clear()
         self._travel.clear()
@@ -347,6 +347,7 @@ class Session:
             self._course.begin(max(1, self._view.snapshot.epochs - trainer.epoch))
         self._edits += 1
         snapshot = replace(trainer.look(), state="paused")
+        self._trained = snapshot.seconds
         shown = {"state": state_of(snapshot), "rate": snapshot.learning_rate, "moments": self._travel.moments}
         self._change(snapshot=snapshot, message="", **shown)
 

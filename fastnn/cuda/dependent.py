@@ -39,11 +39,11 @@ else:
         """Until the kernel launched before has ended and what it wrote is there; then the next one may start.
 
         Every thread of a kernel that graphs hold comes here before it returns, before it reads what the kernel before
-        writes, and before it writes anything. Because it lets the next start only after its own wait, all kernels
-        before its predecessor have ended when a kernel starts: so what the predecessor does not write may be read
-        before the call. That holds for what no kernel of the graph writes but `phases.advance` (see `overlap`), and
-        for what an earlier one wrote if the read goes by the GPU's second cache, as 16 bytes of `copy_vector` do: it is
-        this call that makes sure of the multiprocessor's own.
+        writes, and before it writes anything that other blocks read. Because it lets the next start only after its own
+        wait, all kernels before its predecessor have ended when a kernel starts: so what the predecessor does not write
+        may be read before the call. That holds for what no kernel of the graph writes but `phases.advance` (see
+        `overlap`), and for what an earlier one wrote if the read goes by the GPU's second cache, as 16 bytes of
+        `copy_vector` do: it is this call that makes sure of the multiprocessor's own.
         """
 
         def codegen(context, builder, signature, args):

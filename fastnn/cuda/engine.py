@@ -30,7 +30,7 @@ from fastnn.runner import BaseRunner, Kept, Result, join
 __all__ = ["Runner", "compiled"]
 
 MOST_RESULTS = 2**22  # losses of rows that stay on the device before they are fetched
-MOST_STEPS = 8192  # of the smallest, those of a chunk
+MOST_STEPS = 2**14  # of the smallest networks, those of a chunk and more
 MOST_ORDERS = 2**20  # samples of which the order is found ahead, if an epoch has not more
 
 
@@ -57,10 +57,11 @@ class Runner(BaseRunner):
         self._ahead = self._epochs_ahead(validation)
         # A ring, twice as long: the orders of the next epochs are found while the GPU trains by those before.
         count = 2 * self._ahead if self.shuffle else 1
+        layout.check_sizes(np.broadcast_to(np.int64(0), (count, self.samples)))
         self._orders = np.resize(np.arange(self.samples, dtype=np.int64), (count, self.samples))
-        self._turned = np.stack([self.turn(order) for order in self._orders]).astype(np.uint32)  # as they go there
+        first = self.turn(self._orders[0])
+        self._turned = np.resize(first.astype(np.uint32), (count, len(first)))  # as they go there
         self._found, self._sent = [-1] * count, [-1] * count  # of which epochs the orders are, here and on the device
-        layout.check_sizes(self._orders)
         self._mask = plan.mask(sizes, architecture.masks, architecture.loops)
         self._changed: Any = None
         allocated("training", lambda take: self._take(take, data, validation, loss))
@@ -131,8 +132,8 @@ class Runner(BaseRunner):
         if self.optimizer is not None:
             self._change: Any = self._make_change(self.optimizer.name, self.slots)
             self._clip = float(self.optimizer.clip)
-        score = None if self._scored is None else self._scored.score_all
-        self._graphs = Graphs(self._launch, self.batches.state, self.per_epoch, score)
+        score, blocks = (None, 0) if self._scored is None else (self._scored.score_all, self._scored.blocks)
+        self._graphs = Graphs(self._launch, self.batches.state, self.per_epoch, score, blocks)
 
     def prepare(self) -> None:
         """Compile all that this runner calls, before anything is timed; what it computes is thrown away."""

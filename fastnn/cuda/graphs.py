@@ -15,9 +15,10 @@ import numpy as np
 from fastnn.cuda import dependent, phases
 from fastnn.cuda.target import SIMULATED, cuda
 
-LENGTHS = (64, 16, 4, 1)  # steps of a graph, or epochs
-# Short epochs go into one graph: at each call of the driver another thread, such as a UI's, may take Python's lock, and
-# keep it for 5 ms. With more steps than these nothing is gained, and recording them takes 20 ms.
+# Steps of a graph, or epochs: a graph begins some 0.1 ms after the one before, and to record 512 steps takes 20 ms.
+LENGTHS = (512, 64, 16, 4, 1)
+# Short epochs go into one graph, with so many steps and batches of scores at most: at each call of the driver another
+# thread, such as a UI's, may take Python's lock.
 MOST_STEPS = 512
 STEPS, EPOCHS, SCORE = range(3)  # of what a graph has some
 log = logging.getLogger(__name__)
@@ -26,13 +27,19 @@ log = logging.getLogger(__name__)
 class Graphs:
     """Runs steps that `launch(s, stream)` launches; `state` is the device's array that counts them.
 
-    An epoch has `per_epoch`; behind each of them comes what `score(stream)` launches, if anything.
+    An epoch has `per_epoch`; behind each of them comes what `score(stream)` launches, of `scored` batches, if anything.
     """
 
     def __init__(
-        self, launch: Callable[..., None], state: Any, per_epoch: int, score: Callable[..., None] | None
+        self,
+        launch: Callable[..., None],
+        state: Any,
+        per_epoch: int,
+        score: Callable[..., None] | None,
+        scored: int = 0,
     ) -> None:
         self._launch, self._state, self._per_epoch, self._score = launch, state, per_epoch, score
+        self._together, self._recorded_scores = MOST_STEPS // (per_epoch + scored), scored <= MOST_STEPS  # epochs
         self._recorded: dict[tuple[int, int], Any] = {}
         self._stream: Any = None
         self.recording = not SIMULATED  # whether graphs are used; the simulator has none
@@ -47,7 +54,7 @@ class Graphs:
         if self.recording:
             try:
                 for part in plan:
-                    if part not in self._recorded:
+                    if part not in self._recorded and self._in_graph(*part):
                         self._recorded[part] = self._record(*part)
             except Exception as reason:  # noqa: BLE001  a way to go faster, never the only one
                 log.warning("steps are launched one by one: %s", reason)
@@ -60,7 +67,10 @@ class Graphs:
         cuda.synchronize()  # the graphs' stream does not wait for what was copied on the default one
         try:
             for part in plan:
-                self._recorded[part].launch(self._stream)
+                if self._in_graph(*part):
+                    self._recorded[part].launch(self._stream)
+                else:
+                    self._launch_all(*part, self._stream)
             meanwhile()
         finally:  # after Ctrl-C, too: what is brought back then goes by the default stream, which waits for no other
             self._stream.sync()
@@ -72,14 +82,18 @@ class Graphs:
         yield from _parts(STEPS, first)
         if first and position + first == self._per_epoch and self._score is not None:
             yield SCORE, 1
-        if self._per_epoch <= MOST_STEPS:
-            yield from _parts(EPOCHS, epochs, MOST_STEPS // self._per_epoch)
+        if self._together:
+            yield from _parts(EPOCHS, epochs, self._together)
         else:
             for _ in range(epochs):
                 yield from _parts(STEPS, self._per_epoch)
                 if self._score is not None:
                     yield SCORE, 1
         yield from _parts(STEPS, rest)
+
+    def _in_graph(self, what: int, count: int) -> bool:
+        """Whether these are recorded: not thousands of launches for a score, as of long sequences."""
+        return what != SCORE or self._recorded_scores
 
     def _launch_all(self, what: int, count: int, stream: Any) -> None:
         """Launch `count` steps or epochs, or scores."""
