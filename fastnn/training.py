@@ -1,5 +1,4 @@
-"""Training in chunks: each is one compiled call of some 50 ms, on a GPU twice that, and between two of them commands
-take effect.
+"""Training in chunks: each is one call of some 50 ms (on a GPU 100), and between two of them commands take effect.
 
 The same loop serves scripts (`Network.fit`), the command line and the terminal UI.
 """

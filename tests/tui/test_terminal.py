@@ -57,8 +57,9 @@ class Terminal:
         end, seen = time.monotonic() + limit, b""
         while not re.search(pattern, seen):
             assert time.monotonic() < end, f"{pattern!r} did not come in {limit} s; the last was {seen[-3000:]!r}"
-            assert self.child.isalive() or self.read(), f"ended: {self.output[-3000:]!r}"
-            seen += self.read()
+            alive, new = self.child.isalive(), self.read()  # in this order: its last words may come in between
+            assert alive or new, f"ended: {self.output[-3000:]!r}"
+            seen += new
         return seen
 
     def close(self):
