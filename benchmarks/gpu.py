@@ -94,19 +94,14 @@ def programs(tiny: bool) -> dict[str, list[str]]:
     small = [python, "-c", SMALL, *(("5", "2", "3") if tiny else ("40", "33", "140"))]
     large = [python, "-c", LARGE, *(("4", "2", "5", "6") if tiny else ("1024", "784", "1024", "1024"))]
     found = {part: [python, "-m", "benchmarks.gpu_checks", part, *["--tiny"] * tiny] for part in PARTS}
-    tests = [python, "-m", "pytest", "-q", "-n", "0", "-m", "not slow"]
+    tests = [python, "-m", "pytest", "-q", "-m", "not slow", "-n"]
     if tiny:
-        found["tests"] = [*tests, "tests/test_cuda.py", "-k", "another_device or without_the_package"]
+        found["tests"] = [*tests, "0", "tests/test_cuda.py", "-k", "another_device or without_the_package"]
         found |= {"the sanitizers' program": small, "the same with large tiles": large}
     else:
-        found["tests"] = [
-            *tests,
-            "-n",
-            "4",
-            "tests/test_cuda.py",
-            "tests/test_cuda_graphs.py",
-        ]  # processes of the simulator, mostly
-        found["tests of machine code"] = [*tests, "tests/test_cuda_compiled.py"]
+        # Four at a time: they wait for processes of the simulator, mostly.
+        found["tests"] = [*tests, "4", "tests/test_cuda.py", "tests/test_cuda_graphs.py"]
+        found["tests of machine code"] = [*tests, "0", "tests/test_cuda_compiled.py"]
     for tool in ("memcheck", "racecheck"):
         for name, program in (("", small), (", large tiles", large)):
             options = ["--tool", tool, "--error-exitcode", "1"]

@@ -107,11 +107,7 @@ class Norms:
         if chunks not in self._kept:
             begins = [0, *accumulate(chunks)]
             sizes = allocated("a norm", lambda take: take.empty((begins[-1], 2), self._F))
-            self._kept[chunks] = (
-                sizes,
-                [sizes[begin:end] for begin, end in pairwise(begins)],
-                begins,
-            )
+            self._kept[chunks] = sizes, [sizes[begin:end] for begin, end in pairwise(begins)], begins
         return self._kept[chunks]
 
 

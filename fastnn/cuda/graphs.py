@@ -54,7 +54,7 @@ class Graphs:
         if self.recording:
             try:
                 for part in plan:
-                    if part not in self._recorded and self._in_graph(*part):
+                    if part not in self._recorded and self._in_graph(part[0]):
                         self._recorded[part] = self._record(*part)
             except Exception as reason:  # noqa: BLE001  a way to go faster, never the only one
                 log.warning("steps are launched one by one: %s", reason)
@@ -67,7 +67,7 @@ class Graphs:
         cuda.synchronize()  # the graphs' stream does not wait for what was copied on the default one
         try:
             for part in plan:
-                if self._in_graph(*part):
+                if self._in_graph(part[0]):
                     self._recorded[part].launch(self._stream)
                 else:
                     self._launch_all(*part, self._stream)
@@ -91,8 +91,8 @@ class Graphs:
                     yield SCORE, 1
         yield from _parts(STEPS, rest)
 
-    def _in_graph(self, what: int, count: int) -> bool:
-        """Whether these are recorded: not thousands of launches for a score, as of long sequences."""
+    def _in_graph(self, what: int) -> bool:
+        """Whether it is recorded: not thousands of launches for a score, as of long sequences."""
         return what != SCORE or self._recorded_scores
 
     def _launch_all(self, what: int, count: int, stream: Any) -> None:

@@ -180,7 +180,7 @@ class Described:
             places = range(0, len(zeros), bins + 1)
             parts = [
                 (chunks[begin:end], counts[at : at + bins], counts[at + bins : at + bins + 1])
-                for begin, end, at in zip(begins, begins[1:], places, strict=False)
+                for (begin, end), at in zip(pairwise(begins), places, strict=True)
             ]
             self._kept[sizes, bins] = _Room(chunks, counts, zeros, begins, parts)
         return self._kept[sizes, bins]
